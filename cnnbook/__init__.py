@@ -1,0 +1,1 @@
+"""The library of *Convolutional Neural Networks You Can Run*: ideas that a page has taught, tested and reused."""

@@ -1,0 +1,13 @@
+"""Interactive figures: one ES module each, live in a notebook and on a static page.
+
+A figure is `name.js` (the arithmetic as exported pure functions, and `render({model, el})`) and a small class below
+its base, `Figure`. In Jupyter and Colab it is an anywidget; its saved output also carries a `<div data-figure>` that
+the site's loader mounts with the same module, so a page without a server has the same figure.
+"""
+
+from cnnbook.figures.base import Figure, bundle
+from cnnbook.figures.convolution_explorer import ConvolutionExplorer
+from cnnbook.figures.parameter_ladder import ParameterLadder
+from cnnbook.figures.quiz import Quiz
+
+__all__ = ["ConvolutionExplorer", "Figure", "ParameterLadder", "Quiz", "bundle"]

@@ -1,0 +1,54 @@
+"""The base of every interactive figure."""
+
+import html
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import anywidget
+
+HERE = Path(__file__).parent
+
+
+@cache
+def bundle(name: str) -> str:
+    """The figure's ES module as one self-contained text: its import of ./kit.js replaced by the kit itself."""
+    source = (HERE / f"{name}.js").read_text(encoding="utf-8")
+    kit = re.sub(r"^export ", "", (HERE / "kit.js").read_text(encoding="utf-8"), flags=re.M)
+    return re.sub(r'^import \{[^}]*\} from "\./kit\.js";$', lambda _: kit, source, count=1, flags=re.M)
+
+
+@cache
+def style(name: str) -> str:
+    """The shared stylesheet, followed by the figure's own where it has one."""
+    own = HERE / f"{name}.css"
+    return (HERE / "kit.css").read_text(encoding="utf-8") + (own.read_text(encoding="utf-8") if own.exists() else "")
+
+
+class Figure(anywidget.AnyWidget):
+    """A figure named by `figure` (its .js file). Synced traits are its state; `fallback` is what shows without JS."""
+
+    figure: str
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls._esm, cls._css = bundle(cls.figure), style(cls.figure)
+
+    def state(self) -> dict:
+        """The traits of this figure's own class, as the site's loader gets them."""
+        return {name: getattr(self, name) for name in self.class_own_traits(sync=True) if not name.startswith("_")}
+
+    def fallback(self) -> str:
+        """HTML shown where no script runs: a table or a list that says what the figure says."""
+        raise NotImplementedError(f"{type(self).__name__} needs a fallback() that returns HTML")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def _repr_mimebundle_(self, **kwargs):
+        live = super()._repr_mimebundle_(**kwargs)
+        data, metadata = live if isinstance(live, tuple) else (live, {})
+        state = html.escape(json.dumps(self.state(), ensure_ascii=False, sort_keys=True))
+        page = f'<div data-figure="{self.figure}" data-state="{state}">{self.fallback()}</div>'
+        return {**data, "text/plain": repr(self), "text/html": page}, metadata

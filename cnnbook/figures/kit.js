@@ -1,0 +1,89 @@
+// What every interactive figure shares: building elements, controls, and the frame around a figure.
+
+/** An element: h("button", {class: "x", onclick}, "text", child). A property that is null or false is left out. */
+export function h(tag, props = {}, ...children) {
+  const svg = ["svg", "g", "rect", "line", "path", "circle", "text"].includes(tag);
+  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [key, value] of Object.entries(props)) {
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (value === true) node.setAttribute(key, "");
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(key, value);
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+/** Replace what a container holds; the element with the same data-key keeps the keyboard focus. */
+export function redraw(container, ...children) {
+  const key = container.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  container.replaceChildren(...children.flat(Infinity).filter(Boolean));
+  if (key) container.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+}
+
+/** 9633792 -> "9,633,792"; a proper minus sign; at most `digits` decimals. */
+export function number(value, digits = 2) {
+  return value.toLocaleString("en-US", { maximumFractionDigits: digits }).replace("-", "−");
+}
+
+/** A labelled slider. Returns the element, with `.update(value)` to move it without an event. */
+export function slider({ label, min, max, step = 1, value, onInput, show = number }) {
+  const output = h("output", {}, show(value));
+  const input = h("input", { type: "range", min, max, step, value, "aria-label": label });
+  const update = (next) => {
+    input.value = next;
+    output.textContent = show(next);
+    input.setAttribute("aria-valuetext", show(next));
+  };
+  input.addEventListener("input", () => {
+    update(Number(input.value));
+    onInput(Number(input.value));
+  });
+  update(value);
+  const node = h("label", { class: "cb-control" }, h("span", {}, `${label} `, output), input);
+  return Object.assign(node, { update });
+}
+
+/** A labelled drop-down over [value, text] pairs. Returns the element, with `.update(value)`. */
+export function choice({ label, options, value, onChange }) {
+  const select = h("select", { "aria-label": label }, options.map(([key, text]) => h("option", { value: key }, text)));
+  select.value = value;
+  select.addEventListener("change", () => onChange(select.value));
+  const node = h("label", { class: "cb-control" }, h("span", {}, label), select);
+  return Object.assign(node, { update: (next) => { select.value = next; } });
+}
+
+/**
+ * The frame around a figure: title, body, spoken summary, reset, and on the site a link to this state.
+ * `draw(body, set)` is called once; the function that it returns is called after every change of a trait in `keys`
+ * and returns the summary in words. `set({trait: value})` changes traits.
+ */
+export function frame(model, el, { title, keys, draw }) {
+  const initial = Object.fromEntries(keys.map((key) => [key, structuredClone(model.get(key))]));
+  const body = h("div", { class: "cb-body" });
+  const live = h("p", { class: "cb-live", role: "status", "aria-live": "polite" });
+  let update = () => "";
+  const refresh = () => { live.textContent = update(); };
+  const set = (changes) => {
+    for (const [key, value] of Object.entries(changes)) model.set(key, value);
+    model.save_changes();
+  };
+  const reset = h("button", { type: "button", class: "cb-reset", onclick: () => set(structuredClone(initial)) }, "Reset");
+  const foot = h("div", { class: "cb-foot" }, model.link ? linkButton(model) : null, reset);
+  el.replaceChildren(h("section", { class: "cb-figure", "aria-label": title }, h("h3", { class: "cb-title" }, title), body, live, foot));
+  update = draw(body, set);
+  refresh();
+  for (const key of keys) model.on(`change:${key}`, refresh);
+  return () => keys.forEach((key) => model.off(`change:${key}`, refresh));
+}
+
+function linkButton(model) {
+  const text = "Copy link to this state";
+  const button = h("button", { type: "button", class: "cb-link" }, text);
+  button.addEventListener("click", async () => {
+    await navigator.clipboard?.writeText(model.link()).catch(() => {});
+    history.replaceState(null, "", model.link());
+    button.textContent = "The address bar holds the link";
+    setTimeout(() => { button.textContent = text; }, 3000);
+  });
+  return button;
+}

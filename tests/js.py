@@ -1,0 +1,32 @@
+"""Calling a figure's JavaScript from a test, so that NumPy and torch can be its oracle."""
+
+import json
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def call(figure: str, function: str, cases: list[list]) -> list:
+    """What cnnbook/figures/<figure>.js's exported function returns for each case (a list of arguments).
+
+    A case in which it throws gives an AssertionError with the message; use `errors` where it must.
+    """
+    replies = _run(figure, function, cases)
+    assert all("error" not in reply for reply in replies), [reply for reply in replies if "error" in reply][:3]
+    return [reply.get("value") for reply in replies]
+
+
+def errors(figure: str, function: str, cases: list[list]) -> list[str]:
+    """The message that the function throws for each case; an AssertionError where it does not throw."""
+    replies = _run(figure, function, cases)
+    assert all("error" in reply for reply in replies), [reply for reply in replies if "error" not in reply][:3]
+    return [reply["error"] for reply in replies]
+
+
+def _run(figure: str, function: str, cases: list[list]) -> list[dict]:
+    module = (ROOT / "cnnbook" / "figures" / f"{figure}.js").as_uri()
+    command = ["node", str(ROOT / "tests" / "call.mjs"), module, function]
+    done = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
