@@ -1,5 +1,7 @@
 """One style for every picture of the book, and the alt text that goes with each."""
 
+import base64
+import html
 import io
 import re
 from collections.abc import Sequence
@@ -8,6 +10,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure as MplFigure
+from PIL import Image
 
 # The same colour for the same thing everywhere. kit.css holds each one's twin for dark pages, under the name in INK.
 INPUT, KERNEL, OUTPUT, ACCENT, MUTED, GRID = "#0072b2", "#b84f00", "#007a59", "#8a3d78", "#666f78", "#d5dade"
@@ -49,28 +52,40 @@ def picture(fig: MplFigure, alt: str) -> Picture:
     buffer = io.StringIO()
     fig.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None, "Creator": None})
     plt.close(fig)
-    return Picture(_themed(buffer.getvalue()), alt)
+    svg = _themed(buffer.getvalue()).replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
+    return Picture(svg, alt)
 
 
 def show(
-    *images: np.ndarray, titles: Sequence[str], alt: str, limits: tuple[float, float] | None = None, width: float = 6.4
+    *images: np.ndarray,
+    titles: Sequence[str],
+    alt: str,
+    columns: int = 3,
+    limits: tuple[float, float] | None = None,
+    width: float = 6.4,
 ) -> Picture:
-    """Images side by side, each (H, W) in grey or (H, W, 3) in colour, on one grey scale where `limits` are given.
+    """Images in rows of `columns`, each (H, W) in grey or (H, W, 3) in colour; `limits` put all on one grey scale.
 
     Raises ValueError where titles and images differ in number or an image has another rank.
     """
     if len(images) != len(titles):
         raise ValueError(f"{len(images)} images need as many titles, got {len(titles)}")
-    fig, axes = plt.subplots(1, len(images), figsize=(width, width / len(images) + 0.3), squeeze=False)
-    low, high = limits or (None, None)
-    for ax, image, title in zip(axes[0], images, titles, strict=True):
-        if image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] != 3:
-            raise ValueError(f"{title!r}: an image is (H, W) or (H, W, 3), got {image.shape}")
-        ax.imshow(image, cmap="gray", vmin=low, vmax=high)
-        ax.set_title(title)
+    rows, columns = -(-len(images) // columns), min(columns, len(images))
+    aspect = max(image.shape[0] / image.shape[1] for image in images)
+    size = (width, rows * (width / columns * aspect + 0.25))
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for ax in axes.flat:
         ax.axis("off")
-    fig.tight_layout(pad=0.4)
+    for ax, image, title in zip(axes.flat, images, titles, strict=False):
+        _draw_image(ax, image, title, limits or (None, None))
     return picture(fig, alt)
+
+
+def _draw_image(ax: plt.Axes, image: np.ndarray, title: str, limits: tuple) -> None:
+    if image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] != 3:
+        raise ValueError(f"{title!r}: an image is (H, W) or (H, W, 3), got {image.shape}")
+    ax.imshow(image, cmap="gray", vmin=limits[0], vmax=limits[1])
+    ax.set_title(title, pad=4)
 
 
 def numbers(ax: plt.Axes, values: np.ndarray, title: str, color: str = MUTED, mark: tuple | None = None) -> None:
@@ -94,11 +109,23 @@ def label(ax: plt.Axes, x: float, y: float, text: str, color: str, **kwargs) -> 
 
 def _themed(svg: str) -> str:
     """Colours as CSS variables with the light theme's value as fallback; no ids but those that are referred to."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    svg = re.sub(r' id="(figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick|legend|PathCollection|'
-                 r'PolyCollection|FillBetweenPolyCollection|LineCollection|QuadMesh|image|QuadContourSet)[_\w.]*"', "", svg)  # fmt: skip
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
+    used = set(re.findall(r"#([\w.-]+)[\")]", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda match: match.group(0) if match.group(1) in used else "", svg)
     for color, name in INK.items():
         svg = svg.replace(color, f"var(--cb-{name}, {color})")
     svg = svg.replace(_FOREGROUND, "currentColor")
+    svg = re.sub(r"data:image/png;base64,([\w+/=\s]+)", _smaller_png, svg)
     return "\n".join(line.rstrip() for line in svg.splitlines() if line.strip())
+
+
+def _smaller_png(match: re.Match) -> str:
+    """An embedded picture without its alpha channel where it is opaque, and with one channel where it is grey."""
+    image = Image.open(io.BytesIO(base64.b64decode(match.group(1))))
+    pixels = np.asarray(image.convert("RGBA"))
+    if (pixels[..., 3] < 255).any():
+        return match.group(0)
+    grey = (pixels[..., :1] == pixels[..., 1:3]).all()
+    buffer = io.BytesIO()
+    image.convert("L" if grey else "RGB").save(buffer, format="png", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

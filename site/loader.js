@@ -33,7 +33,8 @@
       if (!hash.startsWith(`#${this.id}=`)) return false;
       try {
         const saved = JSON.parse(decodeURIComponent(hash.slice(this.id.length + 2)));
-        for (const key of Object.keys(saved)) if (key in this.initial && typeof saved[key] === typeof this.initial[key]) this.set(key, saved[key]);
+        const kind = (value) => (Array.isArray(value) ? "list" : value === null ? "null" : typeof value);
+        for (const key of Object.keys(saved)) if (key in this.initial && kind(saved[key]) === kind(this.initial[key])) this.set(key, saved[key]);
       } catch { return false; }
       return true;
     }

@@ -1,14 +1,17 @@
 """Calling a figure's JavaScript from a test, so that NumPy and torch can be its oracle."""
 
+import base64
 import json
 import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from cnnbook.figures.base import bundle
+
+CALL = Path(__file__).parent / "call.mjs"
 
 
 def call(figure: str, function: str, cases: list[list]) -> list:
-    """What cnnbook/figures/<figure>.js's exported function returns for each case (a list of arguments).
+    """What the figure's exported function returns for each case (a list of arguments).
 
     A case in which it throws gives an AssertionError with the message; use `errors` where it must.
     """
@@ -25,8 +28,8 @@ def errors(figure: str, function: str, cases: list[list]) -> list[str]:
 
 
 def _run(figure: str, function: str, cases: list[list]) -> list[dict]:
-    module = (ROOT / "cnnbook" / "figures" / f"{figure}.js").as_uri()
-    command = ["node", str(ROOT / "tests" / "call.mjs"), module, function]
+    module = "data:text/javascript;base64," + base64.b64encode(bundle(figure).encode()).decode()
+    command = ["node", str(CALL), module, function]
     done = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

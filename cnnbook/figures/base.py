@@ -33,11 +33,13 @@ class Figure(anywidget.AnyWidget):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        cls._esm, cls._css = bundle(cls.figure), style(cls.figure)
+        if "figure" in vars(cls):  # not in the subclass that ipywidgets makes of each instance
+            cls._esm, cls._css = bundle(cls.figure), style(cls.figure)
 
     def state(self) -> dict:
-        """The traits of this figure's own class, as the site's loader gets them."""
-        return {name: getattr(self, name) for name in self.class_own_traits(sync=True) if not name.startswith("_")}
+        """The synced traits that a figure adds to those of every widget, as the site's loader gets them."""
+        names = set(self.trait_names(sync=True)) - set(anywidget.AnyWidget.class_trait_names())
+        return {name: getattr(self, name) for name in sorted(names) if not name.startswith("_")}
 
     def fallback(self) -> str:
         """HTML shown where no script runs: a table or a list that says what the figure says."""

@@ -22,12 +22,12 @@ export function redraw(container, ...children) {
 
 /** 9633792 -> "9,633,792"; a proper minus sign; at most `digits` decimals. */
 export function number(value, digits = 2) {
-  return value.toLocaleString("en-US", { maximumFractionDigits: digits }).replace("-", "−");
+  return (value === 0 ? 0 : value).toLocaleString("en-US", { maximumFractionDigits: digits }).replace(/^-0$/, "0").replace("-", "−");
 }
 
 /** A labelled slider. Returns the element, with `.update(value)` to move it without an event. */
 export function slider({ label, min, max, step = 1, value, onInput, show = number }) {
-  const output = h("output", {}, show(value));
+  const output = h("output", { "aria-live": "off" }, show(value));
   const input = h("input", { type: "range", min, max, step, value, "aria-label": label });
   const update = (next) => {
     input.value = next;
@@ -58,11 +58,14 @@ export function choice({ label, options, value, onChange }) {
  * and returns the summary in words. `set({trait: value})` changes traits.
  */
 export function frame(model, el, { title, keys, draw }) {
-  const initial = Object.fromEntries(keys.map((key) => [key, structuredClone(model.get(key))]));
+  const initial = Object.fromEntries(keys.map((key) => [key, structuredClone(model.initial?.[key] ?? model.get(key))]));
   const body = h("div", { class: "cb-body" });
   const live = h("p", { class: "cb-live", role: "status", "aria-live": "polite" });
   let update = () => "";
-  const refresh = () => { live.textContent = update(); };
+  const refresh = () => {
+    const summary = update();
+    if (live.textContent !== summary) live.textContent = summary;
+  };
   const set = (changes) => {
     for (const [key, value] of Object.entries(changes)) model.set(key, value);
     model.save_changes();
