@@ -9,7 +9,7 @@ import nbformat
 from nbformat import NotebookNode
 from notebooks import code_hash, install_cell, normalise, pages
 
-MAX_KB, MAX_LINES, MEDIAN_LINES, MAX_WIDTH, WORDS_PER_CELL = 400, 30, 8, 92, (40, 110)
+MAX_KB, MAX_LINES, MEDIAN_LINES, MAX_WIDTH, WORDS_PER_CELL = 400, 30, 8, 88, (40, 110)
 LOCAL_PATH = re.compile(r"(?<![\w./])(/home/|/Users/|/root/|/work/|/tmp/|file://|[A-Z]:\\\\?Users)")
 EXTERNAL = re.compile(r"""(?:src|srcset|data|poster)\s*=\s*["']?(?:https?:)?//|url\(\s*["']?(?:https?:)?//|@import|"""
                       r"""<link[^>]+href\s*=\s*["']?(?:https?:)?//|!\[[^\]]*\]\((?:https?:)?//""", re.I)  # fmt: skip
