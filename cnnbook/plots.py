@@ -12,16 +12,17 @@ import numpy as np
 from matplotlib.figure import Figure as MplFigure
 from PIL import Image
 
-# The same colour for the same thing everywhere. kit.css holds each one's twin for dark pages, under the name in INK.
+# Pictures are 4.8 inches wide: the site shows them at most 36rem wide, where text is as large as the page's own, and
+# scales them down to a phone, where it is still near 10 px. The same colour for the same thing everywhere. kit.css holds each one's twin for dark pages, under the name in INK.
 INPUT, KERNEL, OUTPUT, ACCENT, MUTED, GRID = "#0072b2", "#b84f00", "#007a59", "#8a3d78", "#666f78", "#d5dade"
 _FOREGROUND = "#010203"  # stands for the page's own text colour
 INK = {INPUT: "input", KERNEL: "kernel", OUTPUT: "output", ACCENT: "accent", MUTED: "muted", GRID: "grid"}
 
 STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "cnnbook", "font.family": "DejaVu Sans", "font.size": 11,
-    "figure.figsize": (6.4, 3.2), "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "axes.titlesize": 11,
-    "axes.prop_cycle": mpl.cycler(color=[INPUT, KERNEL, OUTPUT, ACCENT]), "lines.linewidth": 2,
+    "svg.fonttype": "none", "svg.hashsalt": "cnnbook", "font.family": "DejaVu Sans", "font.size": 9.5,
+    "figure.figsize": (4.8, 2.6), "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "axes.titlesize": 10,
+    "axes.prop_cycle": mpl.cycler(color=[INPUT, KERNEL, OUTPUT, ACCENT]), "lines.linewidth": 1.6,
     "text.color": _FOREGROUND, "axes.labelcolor": _FOREGROUND, "axes.titlecolor": _FOREGROUND,
     "axes.edgecolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED, "image.interpolation": "none",
     "grid.color": GRID,
@@ -62,7 +63,7 @@ def show(
     alt: str,
     columns: int = 3,
     limits: tuple[float, float] | None = None,
-    width: float = 6.4,
+    width: float = 4.8,
 ) -> Picture:
     """Images in rows of `columns`, each (H, W) in grey or (H, W, 3) in colour; `limits` put all on one grey scale.
 

@@ -3,6 +3,10 @@
 import re
 from pathlib import Path
 
+from docutils import nodes
+from docutils.parsers.rst import Directive
+
+import cnnbook.figures
 from cnnbook.figures.base import HERE, bundle
 
 NAMES = sorted(path.stem for path in HERE.glob("*.js") if path.stem != "kit")
@@ -33,7 +37,18 @@ def write(app, exception) -> None:
     (static / "loader.js").write_text((Path(__file__).parent / "loader.js").read_text(encoding="utf-8"), encoding="utf-8")
 
 
+class FigureLive(Directive):
+    """A figure in its starting state on a page that is no notebook: {figure-live} ClassName."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        figure = getattr(cnnbook.figures, self.arguments[0])()
+        return [nodes.raw("", figure.page_html(), format="html")]
+
+
 def setup(app) -> dict:
+    app.add_directive("figure-live", FigureLive)
     app.add_css_file("figures.css")
     app.add_js_file("loader.js", loading_method="defer")
     app.connect("build-finished", write)

@@ -20,6 +20,9 @@ def override_templates(app, config) -> None:
     folder = Path(app.doctreedir).parent / "templates"
     # fontawesome.js weighs 530 KB compressed and draws nothing that its webfont does not.
     _patch(folder, "static/webpack-macros.html", r"<script defer [^>]*fontawesome\.js[^>]*></script>", "")
+    # A button that shows "Search Ctrl+K" and is named "Search" has two names; the shown one is enough. Bootstrap's
+    # tooltip would put the other one back.
+    _patch(folder, "components/search-button-field.html", r' title="[^>]*data-bs-toggle="tooltip"', "")
     config.templates_path.insert(0, str(folder))
 
 
@@ -28,16 +31,28 @@ def _patch(folder: Path, name: str, pattern: str, replacement: str) -> None:
     text, count = re.subn(pattern, replacement, (THEME / name).read_text(encoding="utf-8"))
     if count != 1:
         raise RuntimeError(f"the theme's {name} has {count} matches for {pattern!r}, expected 1: mend theme_fixes.py")
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(text, encoding="utf-8")
+    target = folder / name.removeprefix("components/")  # the theme looks its components up by bare name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
 
 
-def drop_thebe(app, pagename, templatename, context, doctree) -> None:
-    """sphinx-thebe throws a script error on every page and names another host even where thebe is off."""
+def mend_page(app, pagename, templatename, context, doctree) -> None:
+    """Take sphinx-thebe off the page, and roles and labels that say something wrong to a screen reader."""
+    # thebe throws a script error on every page and names another host even where it is off
     context["script_files"] = [file for file in context["script_files"] if "thebe" not in _text(file)]
     context["css_files"] = [file for file in context["css_files"] if "thebe" not in _text(file)]
-    body = re.sub(r'<script type="text/x-thebe-config">.*?</script>', "", context.get("body", ""), flags=re.S)
-    context["body"] = re.sub(r"<script>kernelName = '[^']*'</script>", "", body)
+    body = context.get("body", "")
+    for pattern, replacement in MENDED:
+        body = re.sub(pattern, replacement, body, flags=re.S)
+    context["body"] = body
+
+
+MENDED = (
+    (r'<script type="text/x-thebe-config">.*?</script>', ""),
+    (r"<script>kernelName = '[^']*'</script>", ""),
+    (r'<div role="list" class="citation-list">', '<div class="citation-list">'),  # its children are no list items
+    (r'<summary aria-label="Toggle hidden content">', "<summary>"),  # it hides the text that the summary shows
+)
 
 
 def _text(file) -> str:
@@ -90,6 +105,6 @@ def _subset_icons(outdir: Path) -> None:
 def setup(app) -> dict:
     app.add_css_file("book.css")
     app.connect("config-inited", override_templates)
-    app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", finish, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,22 +13,28 @@ CALL = Path(__file__).parent / "call.mjs"
 def call(figure: str, function: str, cases: list[list]) -> list:
     """What the figure's exported function returns for each case (a list of arguments).
 
+    "kit" is a figure here too: its functions are those that every figure shares.
     A case in which it throws gives an AssertionError with the message; use `errors` where it must.
     """
-    replies = _run(figure, function, cases)
+    return call_source(bundle(figure), function, cases)
+
+
+def call_source(source: str, function: str, cases: list[list]) -> list:
+    """As `call`, for a module's text: a figure's bundle with lines of the test's own, for instance."""
+    replies = _run(source, function, cases)
     assert all("error" not in reply for reply in replies), [reply for reply in replies if "error" in reply][:3]
     return [reply.get("value") for reply in replies]
 
 
 def errors(figure: str, function: str, cases: list[list]) -> list[str]:
     """The message that the function throws for each case; an AssertionError where it does not throw."""
-    replies = _run(figure, function, cases)
+    replies = _run(bundle(figure), function, cases)
     assert all("error" in reply for reply in replies), [reply for reply in replies if "error" not in reply][:3]
     return [reply["error"] for reply in replies]
 
 
-def _run(figure: str, function: str, cases: list[list]) -> list[dict]:
-    module = "data:text/javascript;base64," + base64.b64encode(bundle(figure).encode()).decode()
+def _run(source: str, function: str, cases: list[list]) -> list[dict]:
+    module = "data:text/javascript;base64," + base64.b64encode(source.encode()).decode()
     command = ["node", str(CALL), module, function]
     done = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -9,12 +9,13 @@ import hashlib
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import yaml
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from tqdm import tqdm
 
@@ -27,9 +28,15 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 def pages() -> list[Path]:
     """Every notebook of the book, in reading order, and the template."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-    found = [ROOT / f"{file}.ipynb" for file in files if (ROOT / f"{file}.ipynb").exists()]
+    found = [ROOT / f"{file}.ipynb" for file in toc_files(toc) if (ROOT / f"{file}.ipynb").exists()]
     return [*found, *ROOT.glob("chapters/template.ipynb")]
+
+
+def toc_files(entry: dict) -> Iterator[str]:
+    """The files that a table of contents names, in reading order, whatever parts and sections it has."""
+    yield from [entry["file"]] if "file" in entry else []
+    for inner in (inner for key in ("parts", "chapters", "sections") for inner in entry.get(key, [])):
+        yield from toc_files(inner)
 
 
 def repository_url() -> str:
@@ -100,6 +107,9 @@ def _normalise_output(output: NotebookNode) -> NotebookNode:
         output.data = NotebookNode({mime: _clean(text) for mime, text in output.data.items()})
     if "text" in output:
         output.text = _clean(output.text)
+    if output.output_type == "error":
+        output.evalue = _clean(output.evalue)
+        output.traceback = [f"{output.ename}: {output.evalue}"]  # the frames name files of this machine
     return output
 
 
@@ -110,10 +120,9 @@ def _clean(text: str | list[str]) -> str:
 def execute(path: Path) -> NotebookNode:
     """The page executed from its first cell to its last, normalised; raises CellExecutionError where a cell fails."""
     nb = normalise(nbformat.read(path, as_version=4))
-    os.environ["TQDM_DISABLE"] = "1"  # progress bars are for a reader who waits, not for the page
     client = NotebookClient(nb, timeout=600, kernel_name="python3", store_widget_state=False,
                             resources={"metadata": {"path": str(path.parent)}})  # fmt: skip
-    client.execute()
+    client.execute(env=os.environ | {"TQDM_DISABLE": "1"})  # bars are for a reader who waits, not for the page
     nb.metadata.executed = code_hash(nb)
     return normalise(nb)
 
@@ -121,35 +130,43 @@ def execute(path: Path) -> NotebookNode:
 def write(nb: NotebookNode, path: Path) -> None:
     """Write through a neighbour file, so that a stop in the middle leaves the old page whole."""
     temporary = path.with_suffix(".tmp")
-    nbformat.write(nb, temporary)
-    temporary.replace(path)
+    try:
+        nbformat.write(nb, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def changed(path: Path) -> bool:
-    """Whether the page's code is not the code that its outputs came from, or it is not normalised."""
+    """Whether the page's code is not the code that its outputs came from."""
     nb = nbformat.read(path, as_version=4)
     return nb.metadata.get("executed") != code_hash(nb)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; 1 where a page failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="*", type=Path, help="notebooks; default: those whose code has changed")
     parser.add_argument("--all", action="store_true", help="every page, changed or not")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     chosen = arguments.pages or [path for path in pages() if arguments.all or changed(path)]
-    failed = []
-    for path in tqdm(chosen, desc="pages", disable=not chosen):
-        try:
-            write(execute(path), path)
-        except CellExecutionError as error:
-            failed.append(path)
-            tqdm.write(f"{path}: not written, a cell failed\n{error}")
-    for path in set(pages()) - set(chosen):
+    failed = sum(not run(path) for path in tqdm(chosen, desc="pages", disable=not chosen))
+    for path in () if arguments.pages else set(pages()) - set(chosen):
         nb = nbformat.read(path, as_version=4)
         if normalise(nb) != nb:
             write(normalise(nb), path)
-    print(f"{len(chosen) - len(failed)} executed, {len(failed)} failed")
-    return bool(failed)
+    print(f"{len(chosen) - failed} executed, {failed} failed")
+    return int(failed > 0)
+
+
+def run(path: Path) -> bool:
+    """Execute and write one page; where a cell fails, hangs or kills the kernel, say so and leave the file."""
+    try:
+        write(execute(path), path)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        tqdm.write(f"{path}: not written, a cell failed\n{error}")
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -45,12 +45,15 @@ class Figure(anywidget.AnyWidget):
         """HTML shown where no script runs: a table or a list that says what the figure says."""
         raise NotImplementedError(f"{type(self).__name__} needs a fallback() that returns HTML")
 
+    def page_html(self) -> str:
+        """What a static page carries: the state for the site's loader around the fallback."""
+        state = html.escape(json.dumps(self.state(), ensure_ascii=False, sort_keys=True))
+        return f'<div data-figure="{self.figure}" data-state="{state}">{self.fallback()}</div>'
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
     def _repr_mimebundle_(self, **kwargs):
         live = super()._repr_mimebundle_(**kwargs)
         data, metadata = live if isinstance(live, tuple) else (live, {})
-        state = html.escape(json.dumps(self.state(), ensure_ascii=False, sort_keys=True))
-        page = f'<div data-figure="{self.figure}" data-state="{state}">{self.fallback()}</div>'
-        return {**data, "text/plain": repr(self), "text/html": page}, metadata
+        return {**data, "text/plain": repr(self), "text/html": self.page_html()}, metadata
