@@ -9,11 +9,13 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure as MplFigure
 from PIL import Image
 
-# Pictures are 4.8 inches wide: the site shows them at most 36rem wide, where text is as large as the page's own, and
-# scales them down to a phone, where it is still near 10 px. The same colour for the same thing everywhere. kit.css holds each one's twin for dark pages, under the name in INK.
+# Pictures are 4.8 inches wide: the site shows them at most 36rem wide, where their text is as large as the page's own,
+# and scales them down to a phone, where it is still near 10 px. The same colour stands for the same thing everywhere;
+# kit.css holds each one's twin for dark pages, under the name in INK.
 INPUT, KERNEL, OUTPUT, ACCENT, MUTED, GRID = "#0072b2", "#b84f00", "#007a59", "#8a3d78", "#666f78", "#d5dade"
 _FOREGROUND = "#010203"  # stands for the page's own text colour
 INK = {INPUT: "input", KERNEL: "kernel", OUTPUT: "output", ACCENT: "accent", MUTED: "muted", GRID: "grid"}
@@ -28,6 +30,8 @@ STYLE = {
     "grid.color": GRID,
 }  # fmt: skip
 mpl.rcParams.update(STYLE)
+# Level k is exactly k/255; in matplotlib's own "gray", 24 of the 256 levels come out one too dark.
+_GREY = ListedColormap(np.repeat(np.arange(256)[:, None] / 255, 3, axis=1))
 
 
 class Picture:
@@ -48,11 +52,11 @@ def picture(fig: MplFigure, alt: str) -> Picture:
 
     `alt` says the finding, not the kind of plot. Raises ValueError where it is missing or too short to say one.
     """
+    plt.close(fig)  # it can still be saved, and it is closed where the alt text is refused as well
     if len(alt.split()) < 6:
         raise ValueError(f"alt text must say what is seen, in a sentence; got {alt!r}")
     buffer = io.StringIO()
     fig.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None, "Creator": None})
-    plt.close(fig)
     svg = _themed(buffer.getvalue()).replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
     return Picture(svg, alt)
 
@@ -71,6 +75,8 @@ def show(
     """
     if len(images) != len(titles):
         raise ValueError(f"{len(images)} images need as many titles, got {len(titles)}")
+    for image, title in zip(images, titles, strict=True):
+        _check_image(image, title)
     rows, columns = -(-len(images) // columns), min(columns, len(images))
     aspect = max(image.shape[0] / image.shape[1] for image in images)
     size = (width, rows * (width / columns * aspect + 0.25))
@@ -82,10 +88,13 @@ def show(
     return picture(fig, alt)
 
 
-def _draw_image(ax: plt.Axes, image: np.ndarray, title: str, limits: tuple) -> None:
+def _check_image(image: np.ndarray, title: str) -> None:
     if image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] != 3:
         raise ValueError(f"{title!r}: an image is (H, W) or (H, W, 3), got {image.shape}")
-    ax.imshow(image, cmap="gray", vmin=limits[0], vmax=limits[1])
+
+
+def _draw_image(ax: plt.Axes, image: np.ndarray, title: str, limits: tuple) -> None:
+    ax.imshow(image, cmap=_GREY, vmin=limits[0], vmax=limits[1])
     ax.set_title(title, pad=4)
 
 
@@ -111,6 +120,9 @@ def label(ax: plt.Axes, x: float, y: float, text: str, color: str, **kwargs) -> 
 def _themed(svg: str) -> str:
     """Colours as CSS variables with the light theme's value as fallback; no ids but those that are referred to."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
+    # A rule for * would hold for the whole page that the picture is put into; on the root it holds for the picture.
+    svg = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", svg, count=1, flags=re.S)
+    svg = svg.replace("<svg ", '<svg style="stroke-linejoin: round; stroke-linecap: butt" ', 1)
     used = set(re.findall(r"#([\w.-]+)[\")]", svg))
     svg = re.sub(r' id="([^"]*)"', lambda match: match.group(0) if match.group(1) in used else "", svg)
     for color, name in INK.items():

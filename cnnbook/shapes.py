@@ -1,6 +1,7 @@
 """Sizes, parameters and receptive fields: the arithmetic that needs no tensors."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 
 def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
@@ -9,8 +10,8 @@ def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilat
     floor((size + 2*padding - dilation*(kernel - 1) - 1) / stride) + 1  (Dumoulin & Visin 2016, relationship 14).
     Raises ValueError where an argument is no integer or out of range, and where the dilated kernel does not fit.
     """
-    _check(1, size=size, kernel=kernel, stride=stride, dilation=dilation)
-    _check(0, padding=padding)
+    size, kernel, stride, dilation = _integers(1, size=size, kernel=kernel, stride=stride, dilation=dilation)
+    (padding,) = _integers(0, padding=padding)
     extent = dilation * (kernel - 1) + 1
     if extent > size + 2 * padding:
         raise ValueError(
@@ -28,7 +29,8 @@ def conv_params(
     They do not depend on the image's size. Raises ValueError where groups divide not both channel counts.
     """
     kernel_h, kernel_w = kernel if isinstance(kernel, tuple) else (kernel, kernel)
-    _check(1, in_channels=in_channels, out_channels=out_channels, kernel_h=kernel_h, kernel_w=kernel_w, groups=groups)
+    in_channels, out_channels, groups = _integers(1, in_channels=in_channels, out_channels=out_channels, groups=groups)
+    kernel_h, kernel_w = _integers(1, kernel_h=kernel_h, kernel_w=kernel_w)
     if in_channels % groups or out_channels % groups:
         raise ValueError(f"groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}")
     return out_channels * (in_channels // groups) * kernel_h * kernel_w + bias * out_channels
@@ -45,16 +47,20 @@ def receptive_field(layers: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:
         if len(layer) not in (2, 3):
             raise ValueError(f"layer {index} must be (kernel, stride) or (kernel, stride, dilation), got {layer!r}")
         kernel, stride, dilation = (*layer, 1)[:3]
-        _check(1, kernel=kernel, stride=stride, dilation=dilation)
+        kernel, stride, dilation = _integers(1, kernel=kernel, stride=stride, dilation=dilation)
         rf, jump = rf + dilation * (kernel - 1) * jump, jump * stride
         grown.append((rf, jump))
     return grown
 
 
-def _check(least: int, **values: int) -> None:
-    """Raise ValueError for a value that is not an int (bool is none) or is below `least`."""
+def _integers(least: int, **values: int) -> list[int]:
+    """The values as Python's own integers, which never overflow.
+
+    Raises ValueError for one that is no integer (a bool or an array is none) or is below `least`.
+    """
     for name, value in values.items():
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
+        if isinstance(value, bool) or not isinstance(value, Integral):
             raise ValueError(f"{name} must be an integer, got {value!r} ({type(value).__name__})")
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
+    return [int(value) for value in values.values()]

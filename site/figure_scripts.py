@@ -34,7 +34,9 @@ def write(app, exception) -> None:
     for name in NAMES:
         (static / "figures" / f"{name}.js").write_text(classic(name), encoding="utf-8")
     (static / "figures.css").write_text(stylesheet(), encoding="utf-8")
-    (static / "loader.js").write_text((Path(__file__).parent / "loader.js").read_text(encoding="utf-8"), encoding="utf-8")
+    (static / "loader.js").write_text(
+        (Path(__file__).parent / "loader.js").read_text(encoding="utf-8"), encoding="utf-8"
+    )
 
 
 class FigureLive(Directive):

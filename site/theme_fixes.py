@@ -87,7 +87,11 @@ def _copy_katex(target: Path) -> None:
 def _subset_icons(outdir: Path) -> None:
     """Cut Font Awesome's webfonts to the icons that the built pages and the theme's scripts name."""
     names = set()
-    for path in [*outdir.rglob("*.html"), *(outdir / "_static" / "scripts").glob("*.js"), *(outdir / "_static").glob("*.js")]:
+    for path in [
+        *outdir.rglob("*.html"),
+        *(outdir / "_static" / "scripts").glob("*.js"),
+        *(outdir / "_static").glob("*.js"),
+    ]:
         names.update(re.findall(r"fa-([a-z0-9-]+)", path.read_text(encoding="utf-8")))
     css = (THEME / "static" / "styles" / "pydata-sphinx-theme.css").read_text(encoding="utf-8")
     rules = re.findall(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\([0-9a-f]+)"', css)

@@ -9,6 +9,37 @@ from cnnbook.figures.base import bundle
 
 CALL = Path(__file__).parent / "call.mjs"
 
+# As much of a document as a figure needs in order to be built and clicked; put it before a bundle.
+DOCUMENT = """
+class Node {
+  constructor(tag) { Object.assign(this, { tag, attributes: {}, children: [], listeners: {} }); }
+  setAttribute(key, value) { this.attributes[key] = String(value); }
+  addEventListener(event, listener) { (this.listeners[event] ??= []).push(listener); }
+  append(...nodes) { this.children.push(...nodes); }
+  replaceChildren(...nodes) { this.children = nodes; }
+  get value() { return this.attributes.value; }
+  set value(value) { this.setAttribute("value", value); }
+  get textContent() { return this.children.map((child) => child.textContent ?? String(child)).join(""); }
+  set textContent(text) { this.children = [text]; this.written = (this.written ?? 0) + 1; }
+  find(test) {
+    if (test(this)) return this;
+    return this.children.reduce((found, child) => found ?? child.find?.(test) ?? null, null);
+  }
+}
+globalThis.document = {
+  createElement: (tag) => new Node(tag),
+  createElementNS: (space, tag) => new Node(`${space}#${tag}`),
+};
+class Model {
+  constructor(state, more) { Object.assign(this, { state, listeners: {}, saved: 0 }, more); }
+  get(key) { return this.state[key]; }
+  set(key, value) { this.state[key] = value; (this.listeners[`change:${key}`] ?? []).forEach((each) => each()); }
+  save_changes() { this.saved += 1; }
+  on(event, listener) { (this.listeners[event] ??= []).push(listener); }
+  off(event, listener) { this.listeners[event] = this.listeners[event].filter((each) => each !== listener); }
+}
+"""
+
 
 def call(figure: str, function: str, cases: list[list]) -> list:
     """What the figure's exported function returns for each case (a list of arguments).

@@ -113,8 +113,8 @@ class Environment:
     def variables(self) -> dict[str, str]:
         """The running environment's, without what leads to its own packages; git may read any repository."""
         own = {name: text for name, text in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        added = {"PYTHONNOUSERSITE": "1", "TQDM_DISABLE": "1", "GIT_CONFIG_GLOBAL": str(self.folder / "gitconfig")}
-        return own | added
+        quiet = {"PYTHONNOUSERSITE": "1", "TQDM_DISABLE": "1", "GIT_CONFIG_GLOBAL": str(self.folder / "gitconfig")}
+        return own | quiet | {"OMP_NUM_THREADS": "1"}  # pages run side by side
 
     def run(self, *arguments: str) -> str:
         return self._output([str(self.python), *arguments], self.folder)

@@ -143,14 +143,14 @@ def test_a_damaged_raw_file_is_named_with_both_checksums(without_copy, tmp_path,
         assert words in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "harm",
-    [
-        lambda packed: packed[:-20],
-        lambda packed: b"<html>" + packed,
-        lambda packed: packed[:40] + b"\xff" * 40 + packed[80:],
-    ],
-)
+HARM = {
+    "cut off": lambda packed: packed[:-20],
+    "not an archive": lambda packed: b"<html>" + packed,
+    "garbled": lambda packed: packed[:40] + b"\xff" * 40 + packed[80:],
+}
+
+
+@pytest.mark.parametrize("harm", HARM.values(), ids=HARM)
 def test_a_damaged_archive_is_said_to_be_damaged(without_copy, tmp_path, raw, harm):
     (tmp_path / RAW["images"]).write_bytes(raw["images"])
     (tmp_path / f"{RAW['labels']}.gz").write_bytes(harm(gzip.compress(raw["labels"])))

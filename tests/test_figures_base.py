@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import traitlets
 from figure_scripts import NAMES, classic, stylesheet
-from js import call, call_source
+from js import DOCUMENT, call, call_source
 
 import cnnbook.figures as figures
 from cnnbook.figures.base import HERE, Figure, bundle, style
@@ -20,37 +20,6 @@ from cnnbook.figures.quiz import Quiz, pages
 
 CLASSES = [getattr(figures, name) for name in figures.__all__ if name not in ("Figure", "bundle")]
 VIEW = "application/vnd.jupyter.widget-view+json"
-
-# As much of a document as the kit needs in order to build a figure and to be clicked.
-DOCUMENT = """
-class Node {
-  constructor(tag) { Object.assign(this, { tag, attributes: {}, children: [], listeners: {} }); }
-  setAttribute(key, value) { this.attributes[key] = String(value); }
-  addEventListener(event, listener) { (this.listeners[event] ??= []).push(listener); }
-  append(...nodes) { this.children.push(...nodes); }
-  replaceChildren(...nodes) { this.children = nodes; }
-  get value() { return this.attributes.value; }
-  set value(value) { this.setAttribute("value", value); }
-  get textContent() { return this.children.map((child) => child.textContent ?? String(child)).join(""); }
-  set textContent(text) { this.children = [text]; this.written = (this.written ?? 0) + 1; }
-  find(test) {
-    if (test(this)) return this;
-    return this.children.reduce((found, child) => found ?? child.find?.(test) ?? null, null);
-  }
-}
-globalThis.document = {
-  createElement: (tag) => new Node(tag),
-  createElementNS: (space, tag) => new Node(`${space}#${tag}`),
-};
-class Model {
-  constructor(state, more) { Object.assign(this, { state, listeners: {}, saved: 0 }, more); }
-  get(key) { return this.state[key]; }
-  set(key, value) { this.state[key] = value; (this.listeners[`change:${key}`] ?? []).forEach((each) => each()); }
-  save_changes() { this.saved += 1; }
-  on(event, listener) { (this.listeners[event] ??= []).push(listener); }
-  off(event, listener) { this.listeners[event] = this.listeners[event].filter((each) => each !== listener); }
-}
-"""
 
 
 class FirstDiv(HTMLParser):

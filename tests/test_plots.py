@@ -200,7 +200,7 @@ def test_show_titles_images_row_by_row():
     picture = plots.show(*images, titles=["a", "b", "c", "d", "e"], columns=3, limits=(0, 1), alt=ALT)
     texts = {node.text: node for node in ElementTree.fromstring(picture.svg).iter(f"{SVG}text")}
     assert list(texts) == ["a", "b", "c", "d", "e"]
-    x, y = ([float(texts[name].get(axis)) for name in "abcde"] for axis in "xy")
+    x, y = ([round(float(texts[name].get(axis)), 3) for name in "abcde"] for axis in "xy")
     assert x[0] == x[3] < x[1] == x[4] < x[2]
     assert y[0] == y[1] == y[2] < y[3] == y[4]
     assert [np.asarray(found).max() for found, _ in embedded(picture.svg)] == [0, 64, 128, 192, 255]

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from js import call, call_source
+from js import DOCUMENT, call, call_source
 
 from cnnbook.figures import quiz
 from cnnbook.figures.base import bundle
@@ -282,3 +282,20 @@ def test_score_counts_what_is_answered_right():
 def test_score_forgets_a_choice_that_the_quiz_no_longer_has():
     """What a browser remembers may be older than the page."""
     assert call("quiz", "score", [[[CHOICE, NUMBER], {"0": 2, "1": 1728}], [[NUMBER], {"0": "one"}]]) == [1, 0]
+
+
+def test_a_remembered_number_is_shown_as_it_was_typed():
+    """Rounded, it would be another answer, and wrong at the next press of Check."""
+    lines = """
+      export function shown(items, saved) {
+        globalThis.localStorage = { getItem: () => JSON.stringify(saved), setItem() {} };
+        const el = new Node("div");
+        figure.render({ model: new Model({ page: "p", items }), el });
+        return el.find((node) => node.attributes.type === "text").attributes.value;
+      }
+    """
+    source = DOCUMENT + bundle("quiz").replace("export default", "const figure =") + lines
+    values = [0.125, 0.0026, 1728, -3.14159, 483385147392]
+    fields = call_source(source, "shown", [[[NUMBER], {"0": value}] for value in values])
+    assert fields == ["0.125", "0.0026", "1,728", "−3.14159", "483,385,147,392"]
+    assert call("quiz", "parseNumber", [[field] for field in fields]) == values

@@ -9,7 +9,11 @@ from playwright.sync_api import expect
 
 BUILT = ROOT / "_build" / "html"
 PAGES = sorted(str(path.relative_to(BUILT)) for path in BUILT.rglob("*.html") if "_static" not in path.parts)
-FIGURES = [(page, name) for page in PAGES for name in dict.fromkeys(re.findall(r'data-figure="(\w+)"', (BUILT / page).read_text()))]
+FIGURES = [
+    (page, name)
+    for page in PAGES
+    for name in dict.fromkeys(re.findall(r'data-figure="(\w+)"', (BUILT / page).read_text()))
+]
 MAX_BYTES = 650 * 1024
 
 

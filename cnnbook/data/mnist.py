@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,11 @@ def _local(split: str, root: Path):
 
 
 def read_raw(path: Path) -> bytes:
-    """A raw file's bytes, decompressed; ValueError where its md5 is not the published one."""
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    """A raw file's bytes, decompressed; ValueError where it cannot be unpacked or its md5 is not the published one."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:  # a download that broke off
+        raise ValueError(f"{path} is damaged: {error}; delete it and download again") from error
     name, found = path.name.removesuffix(".gz"), hashlib.md5(content).hexdigest()
     if found != RAW_MD5[name]:
         raise ValueError(f"{path} is damaged: md5 {found}, expected {RAW_MD5[name]}; delete it and download again")

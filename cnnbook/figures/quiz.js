@@ -4,19 +4,22 @@ import { h, number } from "./kit.js";
 /** The verdict on a reply: {right, why}. A choice is an option's index; a number is compared within a tolerance. */
 export function judge(item, reply) {
   if (item.options) {
-    const option = item.options[reply];
-    return { right: option.right === true, why: option.why };
+    const option = item.options[reply]; // none where a browser remembers an answer to an older form of the quiz
+    return { right: option?.right === true, why: option?.why ?? "The question has changed since you answered it. Choose again." };
   }
-  const near = (value) => Math.abs(reply - value) <= (item.tolerance ?? 0);
+  // 0.49 is 0.5 within 0.01, although their difference in floating point is 0.010000000000000009.
+  const near = (value) => Math.abs(reply - value) <= (item.tolerance ?? 0) + 2 * Number.EPSILON * Math.abs(value);
   if (near(item.answer)) return { right: true, why: item.why };
   const known = (item.wrong ?? []).find((wrong) => near(wrong.value));
   return { right: false, why: known ? known.why : "Not this one. Work it through once more with the formula on this page." };
 }
 
-/** "1,728", " 1728 " and "1 728" are all 1728; anything else that is no number is NaN. */
+/** "1,728", " 1728 " and "1 728" are all 1728; a decimal comma and anything else that is no number is NaN. */
 export function parseNumber(text) {
-  const bare = text.replace(/[\s,_]/g, "").replace("−", "-");
-  return bare === "" ? NaN : Number(bare);
+  const bare = text.replace(/[\s_]/g, "").replace(/−/g, "-");
+  const written = /^[+-]?(?=\.?\d)(\d{1,3}(,\d{3})+|\d*)(\.\d*)?(e[+-]?\d+)?$/i.test(bare);
+  const value = written ? Number(bare.replace(/,/g, "")) : NaN;
+  return Number.isFinite(value) ? value : NaN;
 }
 
 /** How many items of a page are answered right so far. */
@@ -37,7 +40,7 @@ function replies(item, name, index, saved, answer) {
     return item.options.map((option, place) => h("label", { class: "cb-option" },
       h("input", { type: "radio", name, value: place, checked: saved === place, onchange: () => answer(place) }), h("span", {}, option.say)));
   }
-  const input = h("input", { type: "text", inputmode: "decimal", size: 12, value: saved === undefined ? "" : number(saved), "aria-label": `Your answer to question ${index + 1}` });
+  const input = h("input", { type: "text", inputmode: "decimal", size: 12, value: saved === undefined ? "" : number(saved, 15), "aria-label": `Your answer to question ${index + 1}` });
   const submit = (event) => { event.preventDefault(); answer(parseNumber(input.value)); };
   return h("form", { class: "cb-answer", onsubmit: submit }, input, h("button", { type: "submit" }, "Check"));
 }

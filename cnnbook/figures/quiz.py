@@ -22,7 +22,10 @@ class Quiz(Figure):
         super().__init__(page=page, items=read(page))
 
     def fallback(self) -> str:
-        rows = (f"<li>{html.escape(item['ask'])}<details><summary>Answer</summary>{_answer(item)}</details></li>" for item in self.items)
+        rows = (
+            f"<li>{html.escape(item['ask'])}<details><summary>Answer</summary>{_answer(item)}</details></li>"
+            for item in self.items
+        )
         return f"<ol>{''.join(rows)}</ol>"
 
 
@@ -34,7 +37,7 @@ def read(page: str) -> list[dict]:
     items = tomllib.loads(path.read_text(encoding="utf-8"))["items"]
     for item in items:
         right = [option for option in item.get("options", []) if option.get("right")]
-        if "options" in item and len(right) != 1 or "options" not in item and "answer" not in item:
+        if ("options" in item) == ("answer" in item) or "options" in item and len(right) != 1:
             raise ValueError(f"{path.name}: {item['ask']!r} needs exactly one right answer")
     return [{key: value for key, value in item.items() if key != "check"} for item in items]
 
