@@ -55,6 +55,5 @@ if __name__ == "__main__":
         print(f"Chromium {browser.version}, from localhost, empty cache")
         for path in PAGES:
             weight, paints = look(browser, address, path)
-            print(
-                f"{path}: {weight:.0f} KB, LCP {statistics.median(paints):.0f} ms ({min(paints):.0f} to {max(paints):.0f})"
-            )
+            spread = f"{min(paints):.0f} to {max(paints):.0f}"
+            print(f"{path}: {weight:.0f} KB, LCP {statistics.median(paints):.0f} ms ({spread})")
