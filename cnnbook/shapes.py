@@ -36,6 +36,32 @@ def conv_params(
     return out_channels * (in_channels // groups) * kernel_h * kernel_w + bias * out_channels
 
 
+def conv_macs(
+    in_channels: int,
+    out_channels: int,
+    kernel: int | tuple[int, int],
+    out_size: int | tuple[int, int],
+    groups: int = 1,
+) -> int:
+    """Multiply-accumulates of a convolution for one image: each weight once for every OUTPUT position.
+
+    Biases are additions and do not count. Raises ValueError as `conv_params` does.
+    """
+    out_h, out_w = out_size if isinstance(out_size, tuple) else (out_size, out_size)
+    out_h, out_w = _integers(1, out_h=out_h, out_w=out_w)
+    return conv_params(in_channels, out_channels, kernel, bias=False, groups=groups) * out_h * out_w
+
+
+def same_padding(kernel: int, dilation: int = 1) -> tuple[int, int]:
+    """Zeros before and after one axis that keep its size at stride 1: dilation*(kernel - 1) in all.
+
+    An odd total, from an even kernel, puts the extra zero at the end, as torch does.
+    """
+    kernel, dilation = _integers(1, kernel=kernel, dilation=dilation)
+    total = dilation * (kernel - 1)
+    return total // 2, total - total // 2
+
+
 def receptive_field(layers: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:
     """Receptive field and jump after each layer; layers are (kernel, stride) or (kernel, stride, dilation).
 
