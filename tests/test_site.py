@@ -86,7 +86,8 @@ def test_link_restores_a_state_and_reset_leaves_it(browser, site):
         figure = seen.page.locator('[data-figure="parameter_ladder"]')
         figure.get_by_role("button", name="MNIST first layer").click()
         figure.get_by_role("button", name="Copy link").click()
-        link, shown = seen.page.url, figure.locator(".cb-live").inner_text()
+        expect(figure.get_by_role("button", name="The address bar holds the link")).to_be_visible()
+        link, shown = seen.page.evaluate("location.href"), figure.locator(".cb-live").inner_text()
     with visit(browser, link) as seen:
         figure = seen.page.locator('[data-figure="parameter_ladder"]')
         expect(figure.locator(".cb-live")).to_have_text(shown)

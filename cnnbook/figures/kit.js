@@ -83,9 +83,9 @@ function linkButton(model) {
   const text = "Copy link to this state";
   const button = h("button", { type: "button", class: "cb-link" }, text);
   button.addEventListener("click", async () => {
-    await navigator.clipboard?.writeText(model.link()).catch(() => {});
     history.replaceState(null, "", model.link());
     button.textContent = "The address bar holds the link";
+    await navigator.clipboard?.writeText(model.link()).catch(() => {}); // refused without a secure origin
     setTimeout(() => { button.textContent = text; }, 3000);
   });
   return button;
