@@ -7,7 +7,9 @@ the site's loader mounts with the same module, so a page without a server has th
 
 from cnnbook.figures.base import Figure, bundle
 from cnnbook.figures.convolution_explorer import ConvolutionExplorer
+from cnnbook.figures.cost_explorer import CostExplorer
 from cnnbook.figures.parameter_ladder import ParameterLadder
 from cnnbook.figures.quiz import Quiz
+from cnnbook.figures.shift_explorer import ShiftExplorer
 
-__all__ = ["ConvolutionExplorer", "Figure", "ParameterLadder", "Quiz", "bundle"]
+__all__ = ["ConvolutionExplorer", "CostExplorer", "Figure", "ParameterLadder", "Quiz", "ShiftExplorer", "bundle"]
