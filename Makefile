@@ -43,6 +43,7 @@ bench: site chromium
 	python benchmarks/site.py
 
 # JupyterLab lives in an environment of its own: beside the tests it makes every import of nbformat ten times slower.
+# Kernel and widgets come from the book's environment, through JUPYTER_PATH.
 lab: $(READY) .venv-lab/installed
 	JUPYTER_PATH=$(CURDIR)/.venv/share/jupyter .venv-lab/bin/jupyter-lab chapters
 
@@ -54,9 +55,10 @@ clean:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt --constraint constraints.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
+	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3" > /dev/null
 	touch $@
 
-.venv-lab/installed: Makefile
+.venv-lab/installed: .venv/installed
 	test -x .venv-lab/bin/python || $(PYTHON) -m venv .venv-lab
 	.venv-lab/bin/pip install --quiet jupyterlab==4.6.6
 	touch $@

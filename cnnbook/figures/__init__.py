@@ -10,6 +10,18 @@ from cnnbook.figures.convolution_explorer import ConvolutionExplorer
 from cnnbook.figures.cost_explorer import CostExplorer
 from cnnbook.figures.parameter_ladder import ParameterLadder
 from cnnbook.figures.quiz import Quiz
+from cnnbook.figures.receptive_field_explorer import ReceptiveFieldExplorer
 from cnnbook.figures.shift_explorer import ShiftExplorer
+from cnnbook.figures.stack_calculator import StackCalculator
 
-__all__ = ["ConvolutionExplorer", "CostExplorer", "Figure", "ParameterLadder", "Quiz", "ShiftExplorer", "bundle"]
+__all__ = [
+    "ConvolutionExplorer",
+    "CostExplorer",
+    "Figure",
+    "ParameterLadder",
+    "Quiz",
+    "ReceptiveFieldExplorer",
+    "ShiftExplorer",
+    "StackCalculator",
+    "bundle",
+]
