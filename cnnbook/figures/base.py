@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import anywidget
+import traitlets
 
 HERE = Path(__file__).parent
 
@@ -24,6 +25,17 @@ def style(name: str) -> str:
     """The shared stylesheet, followed by the figure's own where it has one."""
     own = HERE / f"{name}.css"
     return (HERE / "kit.css").read_text(encoding="utf-8") + (own.read_text(encoding="utf-8") if own.exists() else "")
+
+
+def whole_number(proposal: traitlets.Bunch, limits: dict[str, tuple[int, int]]) -> int:
+    """A proposed trait's value, for use in a validator; TraitError where it is outside its limits or an even kernel."""
+    name, value = proposal["trait"].name, proposal["value"]
+    least, most = limits[name]
+    if isinstance(value, bool) or not least <= value <= most:
+        raise traitlets.TraitError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
+    if name == "kernel" and value % 2 == 0:
+        raise traitlets.TraitError(f"kernel must be odd, so that 'same' padding is equal on both sides, got {value}")
+    return value
 
 
 class Figure(anywidget.AnyWidget):

@@ -1,5 +1,5 @@
 // Four ways to mix space and channels between the same input and the same output, and what each costs.
-import { frame, h, number, redraw, slider } from "./kit.js";
+import { checkSizes, frame, h, number, redraw, slider, stopSlider } from "./kit.js";
 
 const CHANNELS = [1, 3, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048];
 const MIDDLES = [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024];
@@ -25,15 +25,7 @@ const HEIGHTS = { 1: [0, 0.5, 1], 3: [0, 3, 6, 9], 5: [0, 5, 10, 15, 20, 25], 7:
 
 // The arithmetic. The limits keep every count below 2^53, so plain numbers are exact.
 
-function check(sizes) {
-  for (const [key, [least, most]] of Object.entries(LIMITS)) {
-    const value = sizes[key];
-    if (!Number.isInteger(value) || value < least || value > most) {
-      throw new Error(`The ${WORDS[key]} must be a whole number from ${least} to ${most}, not ${String(value).replace("-", "−")}.`);
-    }
-  }
-  if (sizes.kernel % 2 === 0) throw new Error(`The kernel must be odd, not ${sizes.kernel}: “same” size needs equal padding on both sides.`);
-}
+const check = (sizes) => checkSizes(sizes, LIMITS, WORDS);
 
 /** The layers of one kind in order. The product of `factors` is the layer's number of weights; `symbols` names them. */
 export function stages(kind, { inChannels, outChannels, kernel, groups, middle }) {
@@ -278,21 +270,6 @@ export function curveWords(outChannels, kernel) {
 function equation(text) {
   const symbols = (part) => part.split(/(_in|_out|_mid)/).map((piece) => (piece.startsWith("_") ? h("sub", {}, piece.slice(1)) : piece));
   return text.split(/ (?=[=≈])/).flatMap((part) => [h("span", { class: "ce-part" }, symbols(part)), " "]);
-}
-
-/** A slider over a list of stops; a value between stops is shown as it is, with the handle at the nearest. */
-function stopSlider({ label, stops, value, onInput }) {
-  let list = stops, current = value;
-  const nearest = (aim) => list.reduce((best, stop, index) => (Math.abs(stop - aim) < Math.abs(list[best] - aim) ? index : best), 0);
-  const node = slider({ label, min: 0, max: list.length - 1, value: nearest(value), show: () => number(current), onInput: (index) => onInput(list[index]) });
-  const input = node.querySelector("input"), move = node.update;
-  const update = (next, fresh = list) => {
-    [list, current] = [fresh, next];
-    input.max = list.length - 1;
-    input.disabled = list.length < 2;
-    move(nearest(next));
-  };
-  return Object.assign(node, { update });
 }
 
 function presetRow(model, set) {

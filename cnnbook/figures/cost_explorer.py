@@ -4,7 +4,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 
 import traitlets
 
-from cnnbook.figures.base import Figure
+from cnnbook.figures.base import Figure, whole_number
 from cnnbook.shapes import conv_params
 
 LIMITS = {
@@ -67,15 +67,7 @@ class CostExplorer(Figure):
 
     @traitlets.validate(*LIMITS)
     def _within_limits(self, proposal) -> int:
-        name, value = proposal["trait"].name, proposal["value"]
-        least, most = LIMITS[name]
-        if isinstance(value, bool) or not least <= value <= most:
-            raise traitlets.TraitError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
-        if name == "kernel" and value % 2 == 0:
-            raise traitlets.TraitError(
-                f"kernel must be odd, so that 'same' padding is equal on both sides, got {value}"
-            )
-        return value
+        return whole_number(proposal, LIMITS)
 
     def layers(self, kind: str) -> list[tuple[int, int, int, int]]:
         """The layers of a kind in order, each (in_channels, out_channels, kernel, groups)."""

@@ -43,6 +43,32 @@ export function slider({ label, min, max, step = 1, value, onInput, show = numbe
   return Object.assign(node, { update });
 }
 
+/** A slider over a list of stops. `.update(value, stops)` moves it without an event, to other stops where given. */
+export function stopSlider({ label, stops, value, onInput }) {
+  let list = stops, current = value;
+  const nearest = (aim) => list.reduce((best, stop, index) => (Math.abs(stop - aim) < Math.abs(list[best] - aim) ? index : best), 0);
+  const node = slider({ label, min: 0, max: list.length - 1, value: nearest(value), show: () => number(current), onInput: (index) => onInput(list[index]) });
+  const input = node.querySelector("input"), move = node.update;
+  const update = (next, fresh = list) => {
+    [list, current] = [fresh, next];
+    input.max = list.length - 1;
+    input.disabled = list.length < 2;
+    move(nearest(next));
+  };
+  return Object.assign(node, { update });
+}
+
+/** Throws in words where a size is no whole number within its [least, most], or where the kernel is even. */
+export function checkSizes(sizes, limits, words) {
+  for (const [key, [least, most]] of Object.entries(limits)) {
+    const value = sizes[key];
+    if (!Number.isInteger(value) || value < least || value > most) {
+      throw new Error(`The ${words[key]} must be a whole number from ${least} to ${most}, not ${String(value).replace("-", "−")}.`);
+    }
+  }
+  if (sizes.kernel % 2 === 0) throw new Error(`The kernel must be odd, not ${sizes.kernel}: “same” size needs equal padding on both sides.`);
+}
+
 /** A labelled drop-down over [value, text] pairs. Returns the element, with `.update(value)`. */
 export function choice({ label, options, value, onChange }) {
   const select = h("select", { "aria-label": label }, options.map(([key, text]) => h("option", { value: key }, text)));

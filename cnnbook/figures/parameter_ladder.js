@@ -1,5 +1,5 @@
 // Three layers with the same input and the same output, and what each costs: dense, locally connected, convolution.
-import { frame, h, number, slider } from "./kit.js";
+import { checkSizes, frame, h, number, slider, stopSlider } from "./kit.js";
 
 const SIDES = [8, 14, 16, 28, 32, 56, 64, 112, 128, 224, 256, 384, 512];
 const CHANNELS = [1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 256, 512];
@@ -22,15 +22,7 @@ const TICKS = [0, 3, 6, 9, 12, 15];
 
 // The arithmetic. Counts are BigInt: at the far end of the sliders they pass 2^53.
 
-function check(sizes) {
-  for (const [key, [least, most]] of Object.entries(LIMITS)) {
-    const value = sizes[key];
-    if (!Number.isInteger(value) || value < least || value > most) {
-      throw new Error(`The ${WORDS[key]} must be a whole number from ${least} to ${most}, not ${String(value).replace("-", "−")}.`);
-    }
-  }
-  if (sizes.kernel % 2 === 0) throw new Error(`The kernel must be odd, not ${sizes.kernel}: “same” size needs equal padding on both sides.`);
-}
+const check = (sizes) => checkSizes(sizes, LIMITS, WORDS);
 
 /** Weights of the three layers, biases left out, and the multiplications of one image in `macs`. All BigInt. */
 export function counts({ side, inChannels, outChannels, kernel }) {
@@ -293,15 +285,6 @@ function rung(layer, { onToggle, onPick }) {
     details.open = opened.includes(layer);
   };
   return { node: h("li", { "data-layer": layer }, lead, card), details, update };
-}
-
-/** A slider over a list of stops; a value between stops is shown as it is, with the handle at the nearest. */
-function stopSlider({ label, stops, value, onInput }) {
-  const nearest = (aim) => stops.reduce((best, stop, index) => (Math.abs(stop - aim) < Math.abs(stops[best] - aim) ? index : best), 0);
-  let current = value;
-  const node = slider({ label, min: 0, max: stops.length - 1, value: nearest(value), show: () => number(current), onInput: (index) => onInput(stops[index]) });
-  const move = node.update;
-  return Object.assign(node, { update: (next) => { current = next; move(nearest(next)); } });
 }
 
 function controls(model, set) {

@@ -4,7 +4,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 
 import traitlets
 
-from cnnbook.figures.base import Figure
+from cnnbook.figures.base import Figure, whole_number
 from cnnbook.shapes import conv_params
 
 LIMITS = {"side": (8, 512), "in_channels": (1, 512), "out_channels": (1, 512), "kernel": (1, 11), "unit": (1, 5)}
@@ -33,15 +33,7 @@ class ParameterLadder(Figure):
 
     @traitlets.validate(*LIMITS)
     def _within_limits(self, proposal) -> int:
-        name, value = proposal["trait"].name, proposal["value"]
-        least, most = LIMITS[name]
-        if isinstance(value, bool) or not least <= value <= most:
-            raise traitlets.TraitError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
-        if name == "kernel" and value % 2 == 0:
-            raise traitlets.TraitError(
-                f"kernel must be odd, so that 'same' padding is equal on both sides, got {value}"
-            )
-        return value
+        return whole_number(proposal, LIMITS)
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """(weights, multiplications for one image) of each layer; biases left out, taps on padding counted."""

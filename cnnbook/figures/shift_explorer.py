@@ -7,7 +7,7 @@ import numpy as np
 import traitlets
 
 from cnnbook.data.mnist import COMMITTED
-from cnnbook.figures.base import Figure
+from cnnbook.figures.base import Figure, whole_number
 from cnnbook.shapes import output_size
 
 REACH = 8  # pixels that the image moves at most, each way
@@ -88,11 +88,7 @@ class ShiftExplorer(Figure):
 
     @traitlets.validate(*LIMITS)
     def _within_limits(self, proposal) -> int:
-        name, value = proposal["trait"].name, proposal["value"]
-        least, most = LIMITS[name]
-        if isinstance(value, bool) or not least <= value <= most:
-            raise traitlets.TraitError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
-        return value
+        return whole_number(proposal, LIMITS)
 
     def shown(self) -> np.ndarray:
         """The image before the move: the given one, or the drawn one that `picture` names."""
