@@ -15,7 +15,7 @@ TEXT = {page: (BUILT / page).read_text(encoding="utf-8") for page in PAGES}
 FIGURES = [(page, name) for page in PAGES for name in dict.fromkeys(re.findall(r'data-figure="(\w+)"', TEXT[page]))]
 CLASSES = [value for value in vars(cnnbook.figures).values() if isinstance(value, type) and hasattr(value, "figure")]
 STARTS = {made.figure: made().page_html() for made in CLASSES if made is not cnnbook.figures.Quiz}
-# A drive knows the numbers of a figure's own starting state; a page may start it elsewhere. A quiz is read from the page.
+# A drive knows the numbers of a figure's own starting state, and a page may start it elsewhere. A quiz tells its own.
 DRIVEN = [(page, name) for page, name in FIGURES if name == "quiz" or STARTS[name] in TEXT[page]]
 MAX_BYTES = 650 * 1024
 
