@@ -8,16 +8,17 @@ from playwright.sync_api import Locator, Page, expect
 def drive(page: Page, figure: Locator) -> None:
     """A wrong answer explains itself, a right one counts, progress outlives a reload, and starting over clears it."""
     items = page.evaluate("(f) => JSON.parse(f.parentElement.dataset.state).items", figure.element_handle())
-    first, tally = figure.locator("fieldset").first, figure.locator(".cb-tally")
-    wrong = next(i for i, option in enumerate(items[0]["options"]) if not option.get("right"))
-    right = next(i for i, option in enumerate(items[0]["options"]) if option.get("right"))
+    index, item = next((i, item) for i, item in enumerate(items) if "options" in item)
+    first, tally = figure.locator("fieldset").nth(index), figure.locator(".cb-tally")
+    wrong = next(i for i, option in enumerate(item["options"]) if not option.get("right"))
+    right = next(i for i, option in enumerate(item["options"]) if option.get("right"))
     expect(tally).to_have_text(re.compile(f"^0 of {len(items)} right"))
 
     first.get_by_role("radio").nth(wrong).focus()
     page.keyboard.press("Space")
-    expect(first.locator(".cb-verdict")).to_have_text(f"Not yet. {items[0]['options'][wrong]['why']}")
+    expect(first.locator(".cb-verdict")).to_have_text(f"Not yet. {item['options'][wrong]['why']}")
     first.locator("label").nth(right).click()
-    expect(first.locator(".cb-verdict")).to_have_text(f"Right. {items[0]['options'][right]['why']}")
+    expect(first.locator(".cb-verdict")).to_have_text(f"Right. {item['options'][right]['why']}")
     expect(tally).to_have_text(re.compile(f"^1 of {len(items)} right"))
 
     answered = _answer_numbers(figure, items)
