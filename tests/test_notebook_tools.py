@@ -236,3 +236,12 @@ def test_the_pages_of_the_book_are_notebooks_that_exist():
     assert found[-1].name == "template.ipynb"
     assert len(found) == len(set(found)) > 1
     assert all(path.suffix == ".ipynb" and path.exists() for path in found)
+
+
+def test_another_repository_needs_no_new_run(monkeypatch):
+    """Setting repository.url and normalising rewrites the install cells and leaves every page as executed."""
+    nb = nbformat.read(pages()[0], as_version=4)
+    monkeypatch.setattr("notebooks.repository_url", lambda: "https://example.org/somebody/book")
+    moved = normalise(nb)
+    assert moved.cells[1].source.endswith("git+https://example.org/somebody/book")
+    assert code_hash(moved) == nb.metadata.executed == moved.metadata.executed

@@ -54,9 +54,14 @@ def install_cell() -> str:
     )
 
 
+def is_install(cell: NotebookNode) -> bool:
+    """Whether a cell is a page's install cell, of whatever repository and wording."""
+    return cell.cell_type == "code" and cell.source.startswith("# On Colab this installs")
+
+
 def code_hash(nb: NotebookNode) -> str:
-    """What a page's outputs depend on: the text of its code cells, in order."""
-    sources = [cell.source for cell in nb.cells if cell.cell_type == "code"]
+    """What a page's outputs depend on: the text of its code cells, in order; not where it is installed from."""
+    sources = [cell.source for cell in nb.cells if cell.cell_type == "code" and not is_install(cell)]
     return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16]
 
 
@@ -77,7 +82,7 @@ def normalise(nb: NotebookNode) -> NotebookNode:
 
 def _normalise_cell(cell: NotebookNode, seen: dict[str, int]) -> None:
     """Rewrite one cell in place; its id becomes a hash of its text, numbered where the same text stands twice."""
-    if cell.cell_type == "code" and cell.source.startswith("# On Colab this installs"):
+    if is_install(cell):
         cell.source = install_cell()
     cell.source = "\n".join(line.rstrip() for line in cell.source.strip("\n").split("\n"))
     digest = hashlib.sha256(cell.source.encode()).hexdigest()[:8]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from notebooks import code_hash, install_cell, normalise, pages
+from notebooks import code_hash, install_cell, is_install, normalise, pages
 
 MAX_KB, MAX_LINES, MEDIAN_LINES, MAX_WIDTH, WORDS_PER_CELL = 400, 30, 8, 92, (40, 110)
 LOCAL_PATH = re.compile(r"(?<![\w./])(/home/|/Users/|/root/|/work/|/tmp/|file://|[A-Z]:\\\\?Users)")
@@ -267,10 +267,6 @@ CHECKS = (
 
 def code_cells(nb: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in nb.cells if cell.cell_type == "code"]
-
-
-def is_install(cell: NotebookNode) -> bool:
-    return cell.source.startswith("# On Colab this installs")
 
 
 def first_line(cell: NotebookNode) -> str:
