@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from js import call, errors
+from torchvision import models
 from traitlets import TraitError
 
 from cnnbook import shapes
@@ -129,7 +130,6 @@ def test_known_nets(net, layer, reach):
 
 def test_torchvisions_own_nets_have_these_layers():
     """Kernel, stride, dilation and padding of torchvision's modules, 1×1 layers left out."""
-    models = pytest.importorskip("torchvision.models")
 
     def listed(net: torch.nn.Module) -> list[list[int]]:
         found = []
