@@ -575,7 +575,13 @@ function pointer(body, model, note) {
     mark(found.map((place) => `.cb-conv-output [data-at="${place}"]`).join(), "cb-conv-reader");
     note.textContent = pixel && view.output ? readersText(pixel, found.length, view) : "Type a number into any cell.";
   };
-  for (const kind of ["pointerover", "focusin"]) body.addEventListener(kind, point);
+  let last = "";
+  body.addEventListener("focusin", point);
+  body.addEventListener("pointerover", (event) => { // one without a move comes from scrolling under a resting mouse
+    const spot = `${event.screenX},${event.screenY}`;
+    if (spot !== last) point(event);
+    last = spot;
+  });
   body.addEventListener("pointerleave", () => point({ target: body }));
   point({ target: body });
 }
