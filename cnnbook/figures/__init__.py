@@ -6,6 +6,7 @@ the site's loader mounts with the same module, so a page without a server has th
 """
 
 from cnnbook.figures.base import Figure, bundle
+from cnnbook.figures.backprop_stepper import BackpropStepper
 from cnnbook.figures.convolution_explorer import ConvolutionExplorer
 from cnnbook.figures.cost_explorer import CostExplorer
 from cnnbook.figures.parameter_ladder import ParameterLadder
@@ -15,6 +16,7 @@ from cnnbook.figures.shift_explorer import ShiftExplorer
 from cnnbook.figures.stack_calculator import StackCalculator
 
 __all__ = [
+    "BackpropStepper",
     "ConvolutionExplorer",
     "CostExplorer",
     "Figure",
