@@ -9,6 +9,7 @@ from cnnbook.figures.base import Figure, bundle
 from cnnbook.figures.backprop_stepper import BackpropStepper
 from cnnbook.figures.convolution_explorer import ConvolutionExplorer
 from cnnbook.figures.cost_explorer import CostExplorer
+from cnnbook.figures.gradient_flow_explorer import GradientFlowExplorer
 from cnnbook.figures.parameter_ladder import ParameterLadder
 from cnnbook.figures.quiz import Quiz
 from cnnbook.figures.receptive_field_explorer import ReceptiveFieldExplorer
@@ -20,6 +21,7 @@ __all__ = [
     "ConvolutionExplorer",
     "CostExplorer",
     "Figure",
+    "GradientFlowExplorer",
     "ParameterLadder",
     "Quiz",
     "ReceptiveFieldExplorer",
