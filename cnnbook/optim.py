@@ -24,10 +24,8 @@ class SGD:
     def step(self) -> None:
         """Change every parameter by its gradient of the last backward."""
         for name, param, grad in _pairs(self.net):
-            velocity = self.velocity.setdefault(name, np.zeros_like(param))
-            velocity *= self.momentum
-            velocity += grad
-            param -= np.asarray(self.lr * velocity, param.dtype)
+            self.velocity[name] = self.momentum * self.velocity.get(name, 0) + grad
+            param -= np.asarray(self.lr * self.velocity[name], param.dtype)
 
 
 class Adam:

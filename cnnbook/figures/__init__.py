@@ -5,8 +5,8 @@ its base, `Figure`. In Jupyter and Colab it is an anywidget; its saved output al
 the site's loader mounts with the same module, so a page without a server has the same figure.
 """
 
-from cnnbook.figures.base import Figure, bundle
 from cnnbook.figures.backprop_stepper import BackpropStepper
+from cnnbook.figures.base import Figure, bundle
 from cnnbook.figures.convolution_explorer import ConvolutionExplorer
 from cnnbook.figures.cost_explorer import CostExplorer
 from cnnbook.figures.gradient_flow_explorer import GradientFlowExplorer
