@@ -26,6 +26,8 @@ def fit(
     """
     if len(x) != len(labels) or not len(x):
         raise ValueError(f"x and labels must be of one length, at least 1; got {len(x)} and {len(labels)}")
+    if batch_size < 1 or epochs < 1:
+        raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
     batches = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
     losses = []
     with tqdm(total=epochs * len(batches), unit="step") as bar:
@@ -51,5 +53,7 @@ def _step(net: Sequential, optimizer, x: np.ndarray, labels: np.ndarray, step: i
 
 def predict(net: Sequential, x: np.ndarray, batch_size: int = 500) -> np.ndarray:
     """Logits (N, K) for x (N, ...), in evaluation mode, a batch at a time."""
+    if batch_size < 1 or not len(x):
+        raise ValueError(f"predict needs an image and a batch_size of at least 1, got {len(x)} and {batch_size}")
     starts = tqdm(range(0, len(x), batch_size), unit="batch")
     return np.concatenate([net.forward(x[start : start + batch_size]) for start in starts])
