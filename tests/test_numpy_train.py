@@ -108,3 +108,11 @@ def test_bad_inputs_are_refused(x, labels, message):
     net = network()
     with pytest.raises(ValueError, match=message):
         fit(net, SGD(net, 0.1), x.astype(np.float32), labels, 1, 2, np.random.default_rng(0))
+
+
+def test_counts_below_one_are_refused():
+    net, (x, labels) = network(), bars()
+    with pytest.raises(ValueError, match="epochs and batch_size must be at least 1, got 1 and 0"):
+        fit(net, SGD(net, 0.1), x, labels, 1, 0, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="predict needs an image and a batch_size of at least 1, got 0 and 500"):
+        predict(net, x[:0])
