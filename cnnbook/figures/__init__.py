@@ -5,6 +5,7 @@ its base, `Figure`. In Jupyter and Colab it is an anywidget; its saved output al
 the site's loader mounts with the same module, so a page without a server has the same figure.
 """
 
+from cnnbook.figures.architecture_explorer import ArchitectureExplorer
 from cnnbook.figures.backprop_stepper import BackpropStepper
 from cnnbook.figures.base import Figure, bundle
 from cnnbook.figures.convolution_explorer import ConvolutionExplorer
@@ -17,6 +18,7 @@ from cnnbook.figures.shift_explorer import ShiftExplorer
 from cnnbook.figures.stack_calculator import StackCalculator
 
 __all__ = [
+    "ArchitectureExplorer",
     "BackpropStepper",
     "ConvolutionExplorer",
     "CostExplorer",
