@@ -39,7 +39,7 @@ def speed(seeds: int, device: torch.device, given: argparse.Namespace) -> None:
     fixed = {"threads": torch.get_num_threads(), "target": TARGET, "protocol": mnist_speed.__doc__}
     before = {} if given.fresh or given.quick else stored("mnist_speed", threads=fixed["threads"])
     fixed |= {"note": given.note or before.get("note", "")}
-    runs, pace = {row["name"]: row["runs"] for row in before.get("rows", [])}, before.get("pace", [])
+    runs, pace = {row["name"]: row["runs"] for row in before.get("rows", [])}, before.get("pace", {})
     todo = [(name, seed) for seed in range(seeds) for name in rows if re.search(given.rows, name)]
     todo = [(name, seed) for name, seed in todo if seed not in [one["seed"] for one in runs.get(name, [])]]
     with tempfile.TemporaryDirectory() as folder:
@@ -51,13 +51,11 @@ def speed(seeds: int, device: torch.device, given: argparse.Namespace) -> None:
             progress.set_description(f"{name}, seed {seed}")
             runs.setdefault(name, []).append(mnist_speed.run(rows[name], seed, digits))
             if not given.quick:
-                save("mnist_speed", SCRIPT, **fixed, rows=summary(runs, rows), pace=pace)
-    if not given.quick:
-        save("mnist_speed", SCRIPT, **fixed, rows=summary(runs, rows), pace=pace)
-    print(speed_table(summary(runs, rows), pace))
+                save("mnist_speed", SCRIPT, **fixed, rows=summary(runs, rows, pace), pace=pace)
+    print(speed_table(summary(runs, rows, pace)))
 
 
-def summary(runs: dict[str, list[dict]], rows: dict[str, Recipe]) -> list[dict]:
+def summary(runs: dict[str, list[dict]], rows: dict[str, Recipe], pace: dict[str, dict]) -> list[dict]:
     """Medians over the seeds of each row, in the rows' order; a ratio compares runs of the same seed."""
     listing = {one["seed"]: one["seconds"] for one in runs.get(LISTING, [])}
     found = []
@@ -72,21 +70,21 @@ def summary(runs: dict[str, list[dict]], rows: dict[str, Recipe]) -> list[dict]:
                 "median_epochs": statistics.median(mnist_speed.epochs(rows[name], one) for one in row),
                 "median_ratio": round(statistics.median(ratios), 2) if ratios else None,
                 "reached": sum(one["accuracies"][-1] >= TARGET for one in row),
+                **pace[name],
                 "runs": row,
             }
         )
     return found
 
 
-def speed_table(rows: list[dict], pace: list[dict]) -> str:
-    paces = {one["name"]: one for one in pace}
+def speed_table(rows: list[dict]) -> str:
     lines = ["| row | s to 99.0 % | faster | epochs | s an epoch | faster | reached | test accuracies, % |"]
     lines.append("|" + "---|" * 8)
     for row in rows:
         accuracies = ", ".join(f"{100 * one['accuracies'][-1]:.2f}" for one in row["runs"])
         ratio = f"{row['median_ratio']:.1f}×" if row["median_ratio"] else ""
         whole = f"{row['median_seconds']:.1f} | {ratio} | {row['median_epochs']:g}"
-        epoch = f"{paces[row['name']]['seconds_an_epoch']:.1f} | {paces[row['name']]['ratio']:.1f}×"
+        epoch = f"{row['median_seconds_an_epoch']:.1f} | {row['median_epoch_ratio']:.1f}×"
         reached = f"{row['reached']} of {len(row['runs'])}"
         lines.append(f"| {row['name']} | {whole} | {epoch} | {reached} | {accuracies} |")
     return "\n".join(lines)

@@ -249,25 +249,21 @@ def epochs(recipe: Recipe, found: dict) -> float:
     return CYCLE_EPOCHS if recipe.schedule else len(found["accuracies"])
 
 
-def pace(rows: dict[str, Recipe], digits: Digits, rounds: int = 6, steps: int = 12) -> list[dict]:
-    """Seconds that an epoch of each row takes, measured a few steps at a time in turn, and times the first row's pace."""
+def pace(rows: dict[str, Recipe], digits: Digits, rounds: int = 6, steps: int = 12) -> dict[str, dict]:
+    """For each row the seconds that an epoch takes, and times the first row's pace; a few steps of each in turn."""
     prepared = {}
-    for name, recipe in tqdm(rows.items(), desc="warming up"):
+    for name, recipe in tqdm(rows.items(), desc="pace: warming up"):
         trainer, batches = Trainer(recipe, digits.device), training_batches(recipe, digits)
         trainer.warm_up()
         trainer.train(batches, 1)
         prepared[name] = trainer, batches
     found = {name: [] for name in rows}
-    for _ in tqdm(range(rounds), desc="rounds"):
+    for _ in tqdm(range(rounds), desc="pace"):
         for name, (trainer, batches) in prepared.items():
             seconds = timed(digits.device, trainer.train, batches, steps)[1]
             found[name].append(seconds / steps * len(digits.train) / trainer.recipe.batch)
     first = next(iter(found.values()))
-    return [
-        {
-            "name": name,
-            "seconds_an_epoch": round(statistics.median(epochs), 2),
-            "ratio": round(statistics.median(a / b for a, b in zip(first, epochs, strict=True)), 2),
-        }
-        for name, epochs in found.items()
-    ]
+    ratios = {name: [a / b for a, b in zip(first, seconds, strict=True)] for name, seconds in found.items()}
+    keys = "median_seconds_an_epoch", "median_epoch_ratio"
+    medians = {name: (statistics.median(found[name]), statistics.median(ratios[name])) for name in rows}
+    return {name: {key: round(value, 2) for key, value in zip(keys, medians[name], strict=True)} for name in rows}
