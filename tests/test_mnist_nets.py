@@ -131,7 +131,7 @@ def test_stored_nets_reach_what_the_book_says():
     nets = results("mnist_nets")["nets"]
     assert nets["SourceNet"]["parameters"] == SOURCE
     assert nets["PoolFirstNet"]["parameters"] == LARGE
-    for name, least, seeds in (("SourceNet", 0.985, 3), ("PoolFirstNet", 0.994, 3)):
+    for name, least, seeds in (("SourceNet", 0.985, 3), ("PoolFirstNet", 0.994, 5)):
         accuracies = [run["accuracy"] for run in nets[name]["runs"]]
         assert len(accuracies) >= seeds
         assert min(accuracies) >= least
