@@ -1,5 +1,5 @@
 // Backprop stepper: a tiny convolution forward and backward, one output position at a time, every sum written out.
-import { choice, frame, h, number, redraw, stopSlider } from "./kit.js";
+import { choice, frame, h, number, redraw, stopSlider, tabStop, walkGrid } from "./kit.js";
 
 const KEYS = ["image", "kernel", "bias", "upstream", "dout", "stride", "padding", "phase", "step", "opened", "row", "col"];
 const SIDES = { image: [[3, 5], [3, 6]], kernel: [[1, 3], [1, 3]], dout: [[0, 7], [0, 8]] };
@@ -299,47 +299,14 @@ function rowsText(rows) {
 
 // ---- Grids that are walked with the arrow keys ----
 
-const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Enter: [1, 0] };
-
-/** Where a key leads from a cell, or null: arrows, Home and End; Enter goes down in a grid of text fields. */
-function destination(event, rows, cols) {
-  const { target, key } = event;
-  if (!target.dataset.at || event.altKey || event.metaKey || event.ctrlKey) return null;
-  const [row, col] = target.dataset.at.split(",").map(Number);
-  if (key === "Home") return [row, 0];
-  if (key === "End") return [row, cols - 1];
-  if (!(key in STEPS) || caretMoves(target, key) || (key === "Enter" && target.tagName !== "INPUT")) return null;
-  const clamp = (place, count) => Math.min(Math.max(place, 0), count - 1);
-  return [clamp(row + STEPS[key][0], rows), clamp(col + STEPS[key][1], cols)];
-}
-
-/** Left and right belong to the text while its caret can still move. */
-function caretMoves(target, key) {
-  if (target.tagName !== "INPUT") return false;
-  return (key === "ArrowLeft" && target.selectionStart > 0) || (key === "ArrowRight" && target.selectionEnd < target.value.length);
-}
-
 /** A grid with one Tab stop. `cell(row, col)` gives a cell; what carries data-at in it takes the focus. */
 function board({ label, kind, rows, cols, pad = 0, cell, onMove = () => {} }) {
   const cells = table(rows + 2 * pad, cols + 2 * pad, (row, col) => cell(row - pad, col - pad));
   cells.forEach((line, row) => line.forEach((node, col) => { node.style.gridArea = `${row + 1} / ${col + 1}`; }));
   const lines = cells.map((line) => h("div", { class: "bp-line", role: "row" }, line));
   const node = h("div", { class: `bp-grid bp-${kind}`, role: "grid", "aria-label": label, style: `--across: ${cols + 2 * pad}` }, lines);
-  node.addEventListener("keydown", (event) => {
-    const place = destination(event, rows, cols);
-    if (!place) return;
-    event.preventDefault();
-    rove(node, place, true);
-    onMove(...place);
-  });
-  node.addEventListener("focusin", (event) => { if (event.target.dataset.at) rove(node, event.target.dataset.at.split(",")); });
+  walkGrid(node, rows, cols, onMove);
   return { node, cells, pad, at: (row, col) => cells[row + pad][col + pad] };
-}
-
-/** Make one cell of a grid its only Tab stop. */
-function rove(node, [row, col], focus = false) {
-  for (const cell of node.querySelectorAll("[data-at]")) cell.tabIndex = cell.dataset.at === `${row},${col}` ? 0 : -1;
-  if (focus) node.querySelector(`[data-at="${row},${col}"]`).focus();
 }
 
 /** Let every cell be as wide as the longest text needs. */
@@ -464,7 +431,7 @@ function outBoard(kind, title, words, name, phase, set) {
       hidden: phase === "forward" ? !view.backward && row * cols + col > view.at : !view.backward,
       current: mine && row * cols + col === view.at, from: phase === "backward" && view.backward && from.has(`${row},${col}`),
     }));
-    rove(grid.node, mine ? view.here : [0, 0]);
+    tabStop(grid.node, mine ? view.here : [0, 0]);
   };
   return chooseBoard(kind, title, words, { shape: (next) => sides(next.out), choose, paint });
 }
@@ -476,7 +443,7 @@ function totalBoard(name, title, words, set, { shape, values, touched, after = (
     const now = new Set(view.backward ? touched(view) : []);
     const opened = (row, col) => view.open.board === name && view.open.at[0] === row && view.open.at[1] === col;
     write(grid, values(view), name, (row, col) => ({ hidden: !view.backward, now: now.has(`${row},${col}`), opened: opened(row, col) }));
-    rove(grid.node, view.open.board === name ? view.open.at : [0, 0]);
+    tabStop(grid.node, view.open.board === name ? view.open.at : [0, 0]);
     after(grid, view);
   };
   return chooseBoard(name, title, words, { shape, choose, paint });

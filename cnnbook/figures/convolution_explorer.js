@@ -1,5 +1,5 @@
 // Convolution explorer: an image, a kernel, and every output number opened down to the products it is the sum of.
-import { choice, frame, h, number, redraw } from "./kit.js";
+import { choice, frame, h, number, redraw, tabStop, walkGrid } from "./kit.js";
 
 const KEYS = ["image", "kernel", "stride", "padding", "dilation", "row", "col", "walk"];
 const RANGES = { stride: [1, 3], padding: [0, 2], dilation: [1, 3] };
@@ -249,26 +249,6 @@ function summary(view, playing) {
 
 // ---- Grids that are walked with the arrow keys ----
 
-const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Enter: [1, 0] };
-
-/** Where a key leads from a cell, or null: arrows, Home and End; Enter goes down in a grid of text fields. */
-function destination(event, rows, cols) {
-  const { target, key } = event;
-  if (!target.dataset.at || event.altKey || event.metaKey) return null;
-  const [row, col] = target.dataset.at.split(",").map(Number);
-  if (key === "Home") return [event.ctrlKey ? 0 : row, 0];
-  if (key === "End") return [event.ctrlKey ? rows - 1 : row, cols - 1];
-  if (!(key in STEPS) || caretMoves(target, key) || (key === "Enter" && target.tagName !== "INPUT")) return null;
-  const clamp = (place, count) => Math.min(Math.max(place, 0), count - 1);
-  return [clamp(row + STEPS[key][0], rows), clamp(col + STEPS[key][1], cols)];
-}
-
-/** Left and right belong to the text while its caret can still move. */
-function caretMoves(target, key) {
-  if (target.tagName !== "INPUT") return false;
-  return (key === "ArrowLeft" && target.selectionStart > 0) || (key === "ArrowRight" && target.selectionEnd < target.value.length);
-}
-
 /** A grid with one Tab stop. `cell(row, col)` gives a cell; what carries data-at in it takes the focus. */
 function board({ label, kind, rows, cols, pad = 0, cell, onMove = () => {} }) {
   const tracks = (count) => [...Array(pad).fill("var(--pad)"), ...Array(count).fill("var(--cell)"), ...Array(pad).fill("var(--pad)")].join(" ");
@@ -277,21 +257,8 @@ function board({ label, kind, rows, cols, pad = 0, cell, onMove = () => {} }) {
   cells.forEach((line, row) => line.forEach((node, col) => { node.style.gridArea = `${row + 1} / ${col + 1}`; }));
   const lines = cells.map((line) => h("div", { class: "cb-conv-line", role: "row" }, line));
   const node = h("div", { class: `cb-conv-grid cb-conv-${kind}`, role: "grid", "aria-label": label, style }, lines);
-  node.addEventListener("keydown", (event) => {
-    const place = destination(event, rows, cols);
-    if (!place) return;
-    event.preventDefault();
-    rove(node, place, true);
-    onMove(...place);
-  });
-  node.addEventListener("focusin", (event) => { if (event.target.dataset.at) rove(node, event.target.dataset.at.split(",")); });
+  walkGrid(node, rows, cols, onMove);
   return { node, cells };
-}
-
-/** Make one cell of a grid its only Tab stop. */
-function rove(node, [row, col], focus = false) {
-  for (const cell of node.querySelectorAll("[data-at]")) cell.tabIndex = cell.dataset.at === `${row},${col}` ? 0 : -1;
-  if (focus) node.querySelector(`[data-at="${row},${col}"]`).focus();
 }
 
 /** Shade a cell by its share of the largest value; negative values are striped. */
@@ -480,7 +447,7 @@ function paintOutput({ node, cells }, { output, row, col, place, walk }) {
     cell.classList.toggle("cb-conv-hidden", hidden);
     shade(cell, hidden ? 0 : output.flat()[index], most);
   });
-  rove(node, [row, col]);
+  tabStop(node, [row, col]);
 }
 
 /** The chosen number: its products in the kernel's shape, and the sum written out. */

@@ -78,6 +78,44 @@ export function choice({ label, options, value, onChange }) {
   return Object.assign(node, { update: (next) => { select.value = next; } });
 }
 
+const GRID_STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Enter: [1, 0] };
+
+/** Where a key leads from a cell, or null: arrows, Home and End; Enter goes down in a grid of text fields. */
+function gridStep(event, rows, cols) {
+  const { target, key } = event;
+  if (!target.dataset.at || event.altKey || event.metaKey) return null;
+  const [row, col] = target.dataset.at.split(",").map(Number);
+  if (key === "Home") return [event.ctrlKey ? 0 : row, 0];
+  if (key === "End") return [event.ctrlKey ? rows - 1 : row, cols - 1];
+  if (!(key in GRID_STEPS) || caretMoves(target, key) || (key === "Enter" && target.tagName !== "INPUT")) return null;
+  const clamp = (place, count) => Math.min(Math.max(place, 0), count - 1);
+  return [clamp(row + GRID_STEPS[key][0], rows), clamp(col + GRID_STEPS[key][1], cols)];
+}
+
+/** Left and right belong to the text while its caret can still move. */
+function caretMoves(target, key) {
+  if (target.tagName !== "INPUT") return false;
+  return (key === "ArrowLeft" && target.selectionStart > 0) || (key === "ArrowRight" && target.selectionEnd < target.value.length);
+}
+
+/** Let keys walk the cells of a grid, those with data-at="row,col"; onMove(row, col) tells where to. */
+export function walkGrid(node, rows, cols, onMove) {
+  node.addEventListener("keydown", (event) => {
+    const place = gridStep(event, rows, cols);
+    if (!place) return;
+    event.preventDefault();
+    tabStop(node, place, true);
+    onMove(...place);
+  });
+  node.addEventListener("focusin", (event) => { if (event.target.dataset.at) tabStop(node, event.target.dataset.at.split(",")); });
+}
+
+/** Make one cell of a grid its only Tab stop. */
+export function tabStop(node, [row, col], focus = false) {
+  for (const cell of node.querySelectorAll("[data-at]")) cell.tabIndex = cell.dataset.at === `${row},${col}` ? 0 : -1;
+  if (focus) node.querySelector(`[data-at="${row},${col}"]`).focus();
+}
+
 /**
  * The frame around a figure: title, body, spoken summary, reset, and on the site a link to this state.
  * `draw(body, set)` is called once; the function that it returns is called after every change of a trait in `keys`
