@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cnnbook.zoo.checks import check_classes, check_images
-from cnnbook.zoo.resnet import conv, initialise
+from cnnbook.zoo.resnet import conv, initialise, stem
 
 
 def preact_resnet18(num_classes: int = 1000) -> nn.Module:
@@ -46,12 +46,7 @@ class PreActResNet18(nn.Module):
 
     def __init__(self, num_classes: int = 1000):
         super().__init__()
-        self.stem = nn.Sequential(
-            conv(3, 64, 7, stride=2),  # (N, 3, 224, 224) -> (N, 64, 112, 112)
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2, padding=1),  # (N, 64, 56, 56)
-        )
+        self.stem = stem()
         self.stage1 = nn.Sequential(PreActBlock(64, 64, after_stem=True), PreActBlock(64, 64))
         self.stage2 = nn.Sequential(PreActBlock(64, 128, stride=2), PreActBlock(128, 128))  # (N, 128, 28, 28)
         self.stage3 = nn.Sequential(PreActBlock(128, 256, stride=2), PreActBlock(256, 256))  # (N, 256, 14, 14)

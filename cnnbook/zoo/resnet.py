@@ -71,17 +71,22 @@ class Bottleneck(nn.Module):
         return self.relu(self.shortcut(x) + self.branch(x))
 
 
+def stem() -> nn.Sequential:
+    """The first layers of every ImageNet ResNet: a quarter of the sides before the first block."""
+    return nn.Sequential(
+        conv(3, 64, 7, stride=2),  # (N, 3, 224, 224) -> (N, 64, 112, 112)
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2, padding=1),  # (N, 64, 56, 56)
+    )
+
+
 class ResNet(nn.Module):
     """Images (N, 3, H, W) of any size to logits (N, classes); `depths` are the blocks of the four stages."""
 
     def __init__(self, block: type[nn.Module], depths: tuple[int, int, int, int], num_classes: int = 1000):
         super().__init__()
-        self.stem = nn.Sequential(
-            conv(3, 64, 7, stride=2),  # (N, 3, 224, 224) -> (N, 64, 112, 112)
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2, padding=1),  # (N, 64, 56, 56)
-        )
+        self.stem = stem()
         wide = block.expansion
         self.stage1 = stage(block, 64, 64, depths[0], stride=1)  # (N, 64*wide, 56, 56)
         self.stage2 = stage(block, 64 * wide, 128, depths[1], stride=2)  # (N, 128*wide, 28, 28)
